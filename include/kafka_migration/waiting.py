@@ -1,0 +1,54 @@
+"""The shape of a step that waits: prepared where things may be recorded, looked at anywhere, settled where it began.
+
+A look never changes anything, so that it can be repeated by another process at any time. What one look must remember
+for the next (since when nothing has moved, how fast a backlog shrinks) travels in `memory`, which is JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from kafka_migration.clusters.client import Clusters
+    from kafka_migration.report import StepReport
+    from kafka_migration.run import Run
+
+
+class Outcome(StrEnum):
+    """WAITING: look again later. DONE: settle. AGAIN: the facts have changed, prepare anew. FAILED: it cannot come."""
+
+    WAITING = "waiting"
+    DONE = "done"
+    AGAIN = "again"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look saw. `lines` are for the log (one a subject); `why` says what FAILED or AGAIN means."""
+
+    outcome: Outcome
+    lines: tuple[str, ...] = ()
+    memory: Mapping[str, Any] = field(default_factory=dict)
+    why: str = ""
+
+
+class WaitStep(Protocol):
+    """A step that waits for something to become true on the clusters. `brief` and `memory` are JSON."""
+
+    name: str
+
+    def timeout(self, run: Run) -> float:
+        """Seconds from the first attempt after which the wait has failed."""
+
+    def prepare(self, run: Run, args: Mapping[str, Any]) -> dict[str, Any]:
+        """All that a look must know, read from the records and the services. Raises when waiting makes no sense."""
+
+    def look(self, clusters: Clusters, brief: Mapping[str, Any], memory: Mapping[str, Any], now: float) -> Look:
+        """Look once, changing nothing. `now` is seconds since the epoch."""
+
+    def settle(self, run: Run, brief: Mapping[str, Any], look: Look) -> StepReport:
+        """Record what was waited for and report it. Called only after a DONE look, in the process of `prepare`."""
