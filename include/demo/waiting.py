@@ -1,0 +1,21 @@
+"""Waiting with a deadline, and with a look at what must stay alive meanwhile. Never waits without end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+_PAUSE = 0.05
+
+
+class WaitedInVain(Exception):
+    """What was waited for did not come in time."""
+
+
+def wait_until(condition: Callable[[], bool], *, timeout: float, what: str) -> None:
+    """Return as soon as the condition holds. What it raises ends the wait, so it may also watch a process."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            raise WaitedInVain(f"Waited {timeout:.0f} s in vain for {what}.")
+        time.sleep(_PAUSE)
