@@ -1,21 +1,21 @@
 """Every error that a step can end with. One tree; each message says what happened, to what, and what to do next.
 
-    MigrationError
-    ├── PlanError                 the plan file does not load, or contradicts itself
-    ├── ClusterError              a cluster did not do what was asked
-    │   ├── ClusterUnreachable    no broker answered: the cause that librdkafka gave is in the message
-    │   └── OffsetsRefused        a group's offsets could not be set: it is active, or a partition is unknown
-    ├── ServiceError              a service could not be observed or changed
-    │   ├── ControllerUnavailable its controller does not answer
-    │   ├── SettingMissing        its configuration has no such variable
-    │   └── ServiceNotBack        it did not come back after its restart
-    ├── Refused                   a check said no before anything was changed
-    │   ├── FindingsFailed        findings that stop: FAIL, or INCONCLUSIVE that nobody accepted
-    │   ├── PlanChanged           the plan is not the one that the run started with
-    │   ├── Locked                another active run touches the same topics or services
-    │   └── OutsideWindow         an irreversible step outside the plan's change window
-    ├── StragglerFound            visible messages past the cutover point that some group will miss
-    └── WaitTimedOut              what was waited for did not come in time
+MigrationError
+├── PlanError                 the plan file does not load, or contradicts itself
+├── ClusterError              a cluster did not do what was asked
+│   ├── ClusterUnreachable    no broker answered: the cause that librdkafka gave is in the message
+│   └── OffsetsRefused        a group's offsets could not be set: it is active, or a partition is unknown
+├── ServiceError              a service could not be observed or changed
+│   ├── ControllerUnavailable its controller does not answer
+│   ├── SettingMissing        its configuration has no such variable
+│   └── ServiceNotBack        it did not come back after its restart
+├── Refused                   a check said no before anything was changed
+│   ├── FindingsFailed        findings that stop: FAIL, or INCONCLUSIVE that nobody accepted
+│   ├── PlanChanged           the plan is not the one that the run started with
+│   ├── Locked                another active run touches the same topics or services
+│   └── OutsideWindow         an irreversible step outside the plan's change window
+├── StragglerFound            visible messages past the cutover point that some group will miss
+└── WaitTimedOut              what was waited for did not come in time
 """
 
 from __future__ import annotations

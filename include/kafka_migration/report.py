@@ -32,7 +32,12 @@ class Table:
                 for cell, width, to_right in zip(cells, widths, right, strict=True)
             ).rstrip()
 
-        return [self.title, line(self.columns), line(["-" * w for w in widths]), *(line(row) for row in shown)]
+        return [
+            self.title,
+            line(self.columns),
+            line(["-" * w for w in widths]),
+            *(line(row) for row in shown),
+        ]
 
 
 @dataclass(frozen=True)

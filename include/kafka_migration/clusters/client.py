@@ -1,0 +1,174 @@
+"""One cluster as seen from here: its clients, built from a connection's configuration, and errors that tell the cause.
+
+librdkafka reports why it cannot connect only through its error callback and its log, never in the exception: both are
+collected here and put into the message.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
+
+from kafka_migration.errors import ClusterError, ClusterUnreachable
+from kafka_migration.sides import Addresses, Side
+
+T = TypeVar("T")
+
+REQUEST_TIMEOUT = 30.0
+CONNECT_TIMEOUT = 10.0
+CLIENT_ID = "kafka-migration"
+
+_UNREACHABLE = {
+    KafkaError._TRANSPORT,
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._TIMED_OUT,
+    KafkaError._RESOLVE,
+    KafkaError._SSL,
+    KafkaError._AUTHENTICATION,
+}
+# Keys of a consumer that an admin client warns about or that must not leak from a shared connection.
+_CONSUMER_ONLY = (
+    "group.id",
+    "auto.offset.reset",
+    "enable.auto.commit",
+    "group.instance.id",
+    "group.protocol",
+)
+
+
+class Cluster:
+    """A cluster by its side, its connection's id, and librdkafka's configuration for it."""
+
+    def __init__(
+        self, side: Side, connection: str, config: Mapping[str, Any], log: logging.Logger | None = None
+    ) -> None:
+        self.side = side
+        self.connection = connection
+        self._config = {k: v for k, v in config.items() if k not in _CONSUMER_ONLY}
+        self._log = log or logging.getLogger("kafka_migration.librdkafka")
+        self._causes: deque[str] = deque(maxlen=20)
+        self._admin: AdminClient | None = None
+        self._lock = threading.Lock()
+
+    def __str__(self) -> str:
+        return f"the {self.side.value} cluster ({self.bootstrap_servers})"
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return str(self._config["bootstrap.servers"])
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """librdkafka's configuration for a client of this cluster, its log routed to the logger."""
+        former = self._config.get("error_cb")
+
+        def heard(error: KafkaError) -> None:
+            self._causes.append(error.str())
+            if callable(former):
+                former(error)
+
+        return {
+            "client.id": CLIENT_ID,
+            **self._config,
+            "error_cb": heard,
+            "logger": _CauseLogger(self._log, self._causes),
+        }
+
+    @property
+    def admin(self) -> AdminClient:
+        """One admin client for the life of this object; safe for threads."""
+        with self._lock:
+            if self._admin is None:
+                self._admin = AdminClient(self.config)
+            return self._admin
+
+    @contextlib.contextmanager
+    def reader(self, isolation: str = "read_committed") -> Iterator[Consumer]:
+        """A consumer for `assign`: it joins no group, never commits, and does not reset its position by itself."""
+        consumer = Consumer(
+            {
+                **self.config,
+                "group.id": f"{CLIENT_ID}-reader",  # required by librdkafka; with assign() no broker hears of it
+                "enable.auto.commit": False,
+                "auto.offset.reset": "error",
+                "enable.partition.eof": True,
+                "isolation.level": isolation,
+                "fetch.wait.max.ms": 10,
+                "fetch.queue.backoff.ms": 5,  # measured: 2.5 to 4 times the default's rate
+                "allow.auto.create.topics": False,
+            }
+        )
+        try:
+            yield consumer
+        finally:
+            consumer.close()
+
+    def wait(self, future: Future[T], doing: str, timeout: float = REQUEST_TIMEOUT) -> T:
+        """The result of an admin call, or a `ClusterError` that names the cluster, the deed and the cause."""
+        try:
+            return future.result(timeout=timeout + 5)
+        except KafkaException as error:
+            raise self.error(error, doing) from None
+        except TimeoutError:
+            raise ClusterUnreachable(f"{self} did not answer within {timeout:.0f} s: {doing}{self._cause()}") from None
+
+    def error(self, error: KafkaException | KafkaError, doing: str) -> ClusterError:
+        """The same error with the cluster, the deed and what librdkafka said of the cause."""
+        kafka_error = error.args[0] if isinstance(error, KafkaException) and error.args else error
+        if isinstance(kafka_error, KafkaError) and kafka_error.code() in _UNREACHABLE:
+            return ClusterUnreachable(
+                f"{self} could not be reached: {doing}: {kafka_error.str()}{self._cause()}"
+                f"\nCheck the connection {self.connection} and that its brokers can be reached from this host."
+            )
+        text = kafka_error.str() if isinstance(kafka_error, KafkaError) else str(error)
+        name = f" ({kafka_error.name()})" if isinstance(kafka_error, KafkaError) else ""
+        return ClusterError(f"{self} refused: {doing}: {text}{name}")
+
+    @property
+    def causes(self) -> list[str]:
+        """What librdkafka said of failures so far, oldest first, each once."""
+        with contextlib.suppress(KafkaException):
+            if self._admin is not None:
+                self._admin.poll(0)
+        return list(dict.fromkeys(self._causes))
+
+    def _cause(self) -> str:
+        return "".join(f"\n    cause: {cause}" for cause in self.causes[-3:])
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Source and target of a plan."""
+
+    source: Cluster
+    target: Cluster
+
+    def of(self, side: Side) -> Cluster:
+        return self.source if side is Side.SOURCE else self.target
+
+    @property
+    def addresses(self) -> Addresses:
+        return Addresses(self.source.bootstrap_servers, self.target.bootstrap_servers)
+
+
+class _CauseLogger(logging.LoggerAdapter[logging.Logger]):
+    """librdkafka's log lines at debug level, since it repeats them for ever; what names a failure is kept as a cause."""
+
+    def __init__(self, logger: logging.Logger, causes: deque[str]) -> None:
+        super().__init__(logger)
+        self._heard = causes
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        text = str(msg) % args if args else str(msg)
+        if level >= logging.ERROR:
+            self._heard.append(text.partition("]: ")[2] or text)
+        self.logger.debug("librdkafka: %s", text)

@@ -1,0 +1,83 @@
+"""Which cluster this is: asked at every advertised broker address, not only at the bootstrap servers.
+
+"Two clusters" means two cluster ids and disjoint broker addresses. An address that cannot be reached from here is told
+apart from one that answers for another cluster.
+"""
+
+from __future__ import annotations
+
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from kafka_migration.clusters.client import CONNECT_TIMEOUT, Cluster
+
+_TCP_TIMEOUT = 5.0
+
+
+@dataclass(frozen=True)
+class Broker:
+    """A broker as the cluster advertises it. `cluster_id`: what it answered there; `problem`: why it did not."""
+
+    broker_id: int
+    host: str
+    port: int
+    rack: str | None
+    cluster_id: str | None
+    problem: str = ""
+
+    @property
+    def address(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A cluster's id and its brokers."""
+
+    cluster_id: str
+    brokers: tuple[Broker, ...]
+
+    @property
+    def addresses(self) -> frozenset[str]:
+        return frozenset(b.address for b in self.brokers)
+
+    @property
+    def racks(self) -> frozenset[str]:
+        return frozenset(b.rack for b in self.brokers if b.rack)
+
+
+def identify(cluster: Cluster) -> Identity:
+    """Ask the cluster, then every address that it advertises. Raises `ClusterUnreachable`."""
+    future = cluster.admin.describe_cluster(request_timeout=CONNECT_TIMEOUT)
+    told = cluster.wait(future, "asking for its id", CONNECT_TIMEOUT)
+    with ThreadPoolExecutor(max_workers=min(32, len(told.nodes) or 1)) as pool:
+        brokers = tuple(
+            pool.map(lambda node: _ask(cluster, node.id, node.host, node.port, node.rack or None), told.nodes)
+        )
+    return Identity(told.cluster_id, brokers)
+
+
+def _ask(cluster: Cluster, broker_id: int, host: str, port: int, rack: str | None) -> Broker:
+    try:
+        with socket.create_connection((host, port), timeout=_TCP_TIMEOUT):
+            pass
+    except OSError as error:
+        return Broker(broker_id, host, port, rack, None, f"no TCP connection: {error.strerror or error}")
+    # Kept in a variable: a client that is collected while a call is under way fails it with _DESTROY.
+    admin = AdminClient({**cluster.config, "bootstrap.servers": f"{host}:{port}"})
+    try:
+        told = admin.describe_cluster(request_timeout=CONNECT_TIMEOUT).result(timeout=CONNECT_TIMEOUT + 5)
+    except (KafkaException, TimeoutError) as error:
+        return Broker(
+            broker_id,
+            host,
+            port,
+            rack,
+            None,
+            str(cluster.error(error, "asking it")) if isinstance(error, KafkaException) else "no answer",
+        )
+    return Broker(broker_id, host, port, rack, told.cluster_id)

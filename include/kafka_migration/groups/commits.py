@@ -1,0 +1,86 @@
+"""Committed offsets of groups: reading them in bulk, and setting them with every partition's answer read.
+
+An active group does not make the call fail: the refusal stands in each partition's error (measured on 4.3.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException
+
+from kafka_migration.clusters.client import REQUEST_TIMEOUT, Cluster
+from kafka_migration.errors import OffsetsRefused
+from kafka_migration.offsets import Offsets, TopicPartition
+
+
+def committed(cluster: Cluster, groups: Iterable[str], stable: bool = False) -> dict[str, dict[TopicPartition, int]]:
+    """What each group has committed; partitions without a commit are absent. All groups are asked side by side.
+
+    `stable`: wait for offsets that a transaction holds open (`require_stable`, KIP-447).
+    """
+    futures = {
+        group: cluster.admin.list_consumer_group_offsets(
+            [ConsumerGroupTopicPartitions(group)], require_stable=stable, request_timeout=REQUEST_TIMEOUT
+        )[group]
+        for group in sorted(set(groups))
+    }
+    found: dict[str, dict[TopicPartition, int]] = {}
+    for group, future in futures.items():
+        try:
+            told = future.result(timeout=REQUEST_TIMEOUT + 5)
+        except KafkaException as error:
+            if error.args[0].name() == "GROUP_ID_NOT_FOUND":
+                found[group] = {}
+                continue
+            raise cluster.error(error, f"reading the offsets of group {group}") from None
+        found[group] = {
+            TopicPartition(tp.topic, tp.partition): tp.offset
+            for tp in told.topic_partitions or ()
+            if tp.error is None and tp.offset >= 0
+        }
+    return found
+
+
+def set_commits(cluster: Cluster, offsets: Mapping[str, Offsets]) -> None:
+    """Set the offsets of groups that have no members, and read them back.
+
+    Raises `OffsetsRefused` naming each group and partition that was not set.
+    """
+    futures = {
+        group: cluster.admin.alter_consumer_group_offsets(
+            [ConsumerGroupTopicPartitions(group, [tp.at(offset) for tp, offset in sorted(wanted.items())])],
+            request_timeout=REQUEST_TIMEOUT,
+        )[group]
+        for group, wanted in offsets.items()
+        if wanted
+    }
+    refused: list[str] = []
+    for group, future in futures.items():
+        told = cluster.wait(future, f"setting the offsets of group {group}")
+        refused += [
+            f"group {group}, {tp.topic}/{tp.partition}: {tp.error.name()}" for tp in told.topic_partitions if tp.error
+        ]
+    if not refused:
+        refused = _differing(committed(cluster, list(futures)), offsets)
+    if refused:
+        hint = (
+            " The group is active there: stop the consumers that use it."
+            if any("UNKNOWN_MEMBER_ID" in line for line in refused)
+            else ""
+        )
+        raise OffsetsRefused(f"{cluster} did not take these offsets:{hint}\n" + _some(refused))
+
+
+def _differing(now: Mapping[str, Offsets], wanted: Mapping[str, Offsets]) -> list[str]:
+    return [
+        f"group {group}, {tp}: set to {offset}, read back {now.get(group, {}).get(tp, 'nothing')}"
+        for group, offsets in wanted.items()
+        for tp, offset in sorted(offsets.items())
+        if now.get(group, {}).get(tp) != offset
+    ]
+
+
+def _some(lines: Sequence[str], most: int = 20) -> str:
+    more = [f"  ... and {len(lines) - most} more"] if len(lines) > most else []
+    return "\n".join([f"  {line}" for line in lines[:most]] + more)

@@ -1,0 +1,159 @@
+"""Reading plan files: YAML to `Plan`, every problem named with file, key, what was found and what is allowed.
+
+It reads files only: no network, so that Airflow's parser may call it at any time.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from kafka_migration.errors import PlanError
+from kafka_migration.plan.graph import Graph
+from kafka_migration.plan.model import NAME, Plan
+from kafka_migration.services.registry import check_spec
+
+
+@dataclass(frozen=True)
+class LoadedPlan:
+    """A plan and the text that it was read from."""
+
+    plan: Plan
+    graph: Graph
+    file: Path
+    text: str
+
+    @property
+    def digest(self) -> str:
+        return digest(self.text)
+
+
+@dataclass(frozen=True)
+class BrokenPlan:
+    """A plan file that does not load: `name` is its DAGs' name, `error` says why."""
+
+    name: str
+    file: Path
+    error: PlanError
+
+
+def plans_folder() -> Path:
+    """Where plans lie: `KAFKA_MIGRATION_PLANS`, or `plans/` beside this package."""
+    named = os.environ.get("KAFKA_MIGRATION_PLANS")
+    return Path(named) if named else Path(__file__).resolve().parents[2] / "plans"
+
+
+def load_plans(folder: Path | None = None) -> list[LoadedPlan | BrokenPlan]:
+    """Every `*.yaml` and `*.yml` of the folder, in the order of their names; broken ones among them."""
+    where = folder or plans_folder()
+    found: list[LoadedPlan | BrokenPlan] = []
+    taken: dict[str, Path] = {}
+    for file in sorted([*where.glob("*.yaml"), *where.glob("*.yml")]):
+        try:
+            loaded = load_plan(file)
+            if loaded.plan.plan in taken:
+                raise PlanError(
+                    file.name,
+                    [f"plan: {loaded.plan.plan!r} is already the name of the plan in {taken[loaded.plan.plan].name}"],
+                )
+            taken[loaded.plan.plan] = file
+            found.append(loaded)
+        except PlanError as error:
+            found.append(BrokenPlan(_dag_name(file), file, error))
+    return found
+
+
+def load_plan(file: Path) -> LoadedPlan:
+    """One plan file. Raises `PlanError`."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PlanError(file.name, [f"the file cannot be read: {error}"]) from None
+    return parse_plan(text, file)
+
+
+def parse_plan(text: str, file: Path) -> LoadedPlan:
+    """The plan in `text`, which came from `file`. Raises `PlanError`."""
+    try:
+        data = yaml.load(text, Loader=_UniqueKeys)  # a SafeLoader
+    except yaml.YAMLError as error:
+        raise PlanError(file.name, [f"not YAML: {' '.join(str(error).split())}"]) from None
+    try:
+        plan = Plan.model_validate(data)
+    except ValidationError as error:
+        raise PlanError(file.name, _problems(error)) from None
+    problems = [problem for service in plan.services for problem in check_spec(service)]
+    if problems:
+        raise PlanError(file.name, problems)
+    return LoadedPlan(plan, Graph.of(plan, file.name), file, text)
+
+
+def find_plan(name: str, folder: Path | None = None) -> LoadedPlan:
+    """The plan of that name. Raises `PlanError` when it is not there or does not load."""
+    where = folder or plans_folder()
+    for entry in load_plans(where):
+        if isinstance(entry, BrokenPlan) and entry.name == name:
+            raise entry.error
+        if isinstance(entry, LoadedPlan) and entry.plan.plan == name:
+            return entry
+    raise PlanError(f"{name}.yaml", [f"no plan file in {where} has `plan: {name}` any more"])
+
+
+def digest(text: str) -> str:
+    """The SHA-256 of a plan's text, by which a run knows its plan again."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def difference(before: str, after: str) -> str:
+    """What was changed between two texts of a plan, as a unified diff."""
+    lines = difflib.unified_diff(
+        before.splitlines(), after.splitlines(), "the plan this run started with", "the plan now", lineterm=""
+    )
+    return "\n".join(lines)
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML says that keys are unique; PyYAML silently keeps the last. Here a second one is an error."""
+
+
+def _mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if key in seen:
+            raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
+        seen.add(key)
+    return loader.construct_mapping(node, deep=True)
+
+
+_UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def _dag_name(file: Path) -> str:
+    stem = re.sub(r"[^a-z0-9_-]+", "-", file.stem.lower()).strip("-_")
+    return stem if re.fullmatch(NAME, stem) else "plan"
+
+
+def _problems(error: ValidationError) -> list[str]:
+    problems: list[str] = []
+    for item in error.errors(include_url=False):
+        where = ".".join(str(part) for part in item["loc"]) or "plan"
+        if item["type"] == "value_error":
+            text = str(item["ctx"]["error"]) if "ctx" in item else item["msg"]
+            lines = text.splitlines()
+            problems += lines if not item["loc"] else [f"{where}: {line}" for line in lines]
+        elif item["type"] == "extra_forbidden":
+            problems.append(f"{where}: unknown key (found {item['input']!r}); docs/plan.md lists the keys")
+        elif item["type"] == "missing":
+            problems.append(f"{where}: this key is missing")
+        else:
+            problems.append(f"{where}: {item['msg']} (found {item['input']!r})")
+    return problems

@@ -1,0 +1,328 @@
+"""The keys of a plan and what they may hold. Read only; it reaches no cluster and no service.
+
+Keys whose part of the product does not exist yet are known, so that a typing error and a key that comes later are told
+apart, but they are refused with "not yet".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+NAME = r"[a-z0-9][a-z0-9_-]*"
+LEGAL_TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+
+Scheme = Literal["producers_first"]
+Order = Literal["strict", "relaxed"]
+Approval = Literal["topics", "producers", "consumers"]
+
+NOT_YET_SCHEMES = ("producers_later", "mirror_first", "mirror")
+NOT_YET_APPROVALS = ("handover", "close_originals", "rollback", "failover")
+NOT_YET_KEYS = ("hold_retention", "history", "mirror", "verify", "decommissioned")
+
+
+def seconds(value: Any) -> float:
+    """A duration: a number of seconds, or a number with a unit: `500ms`, `30s`, `10m`, `2h`, `1d`."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(f"a duration such as 30s, 10m or 2h is needed, not {value!r}")
+    if isinstance(value, str):
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*", value)
+        if not match:
+            raise ValueError(f"a duration such as 30s, 10m or 2h is needed, not {value!r}")
+        value = float(match[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2] or "s"]
+    if value < 0:
+        raise ValueError("a duration cannot be negative")
+    return float(value)
+
+
+Duration = Annotated[float, BeforeValidator(seconds), Field(json_schema_extra={"examples": ["30s", "10m", "2h"]})]
+Name = Annotated[str, Field(pattern=f"^{NAME}$")]
+
+
+class Part(BaseModel):
+    """What every part of a plan has in common: unknown keys are refused, values do not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ClusterRef(Part):
+    """A cluster, by the Airflow connection (type Kafka) that reaches it."""
+
+    connection: str = Field(min_length=1, description="The id of an Airflow connection of type Kafka.")
+
+
+class Topics(Part):
+    """The topics that move.
+
+    An entry made only of letters, digits, `.`, `_` and `-` is a name; any other is a regular expression that must match
+    a whole topic name.
+    """
+
+    include: tuple[str, ...] = Field(min_length=1, description="Topic names and regular expressions.")
+    exclude: tuple[str, ...] = Field(default=(), description="Names and regular expressions to leave out.")
+
+    @field_validator("include", "exclude")
+    @classmethod
+    def _compile(cls, entries: tuple[str, ...]) -> tuple[str, ...]:
+        for entry in entries:
+            try:
+                re.compile(entry)
+            except re.error as error:
+                raise ValueError(f"{entry!r} is not a regular expression: {error}") from None
+        return entries
+
+
+class Consumes(Part):
+    """A consumer group of a service and the topics that it reads."""
+
+    group: str = Field(min_length=1, description="The consumer group's id.")
+    topics: tuple[str, ...] = Field(min_length=1, description="The topics it reads, by name.")
+    auto_offset_reset: Literal["earliest", "latest", "none"] | None = Field(
+        default=None, description="What the application uses where the group has never committed."
+    )
+    offsets: Literal["group", "external"] = Field(
+        default="group", description="external: the application keeps its offsets itself, outside Kafka."
+    )
+
+
+class Secret(Part):
+    """A value that lies in an Airflow connection."""
+
+    id: str
+    field: str = Field(description="login, password, or a key of the connection's extra.")
+
+
+class FromConnection(Part):
+    """`from_connection: {id, field}`: resolved inside the controller, never shown."""
+
+    from_connection: Secret
+
+
+Value = str | FromConnection
+
+
+class SideSettings(Part):
+    """The variables that a service needs for one side, beyond the address."""
+
+    variables: dict[str, Value] = Field(default_factory=dict)
+
+
+class ControllerSpec(BaseModel):
+    """How a service is observed, reconfigured, stopped and started. `kind` names the controller; it checks the rest."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    kind: str
+    source: SideSettings = SideSettings()
+    target: SideSettings = SideSettings()
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The keys that belong to this kind of controller."""
+        return self.model_extra or {}
+
+
+class Service(Part):
+    """An application: what it writes, what it reads, and how it is controlled."""
+
+    name: Name
+    produces: tuple[str, ...] = Field(default=(), description="The topics it writes, by name.")
+    consumes: tuple[Consumes, ...] = Field(default=(), description="Its consumer groups.")
+    controller: ControllerSpec
+
+    @model_validator(mode="after")
+    def _does_something(self) -> Service:
+        if not self.produces and not self.consumes:
+            raise ValueError(f"service {self.name} neither produces nor consumes anything")
+        return self
+
+    @property
+    def reads(self) -> frozenset[str]:
+        return frozenset(topic for c in self.consumes for topic in c.topics)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        return tuple(c.group for c in self.consumes)
+
+
+class IgnoredGroup(Part):
+    """A group that reads the plan's topics and is left where it is, with the reason."""
+
+    group: str
+    reason: str = Field(min_length=1)
+
+
+class Accepted(Part):
+    """An INCONCLUSIVE finding that the plan's author accepts, with the reason."""
+
+    finding: str = Field(min_length=1)
+    reason: str = Field(min_length=1)
+
+
+class Window(Part):
+    """The change window; every irreversible step is refused outside it. Times carry their UTC offset."""
+
+    not_before: datetime | None = None
+    not_after: datetime | None = None
+
+    @field_validator("not_before", "not_after")
+    @classmethod
+    def _aware(cls, value: datetime | None) -> datetime | None:
+        if value is not None and value.tzinfo is None:
+            raise ValueError("the time needs a UTC offset, for example 2030-01-31T22:00:00+01:00")
+        return value
+
+
+class Cutover(Part):
+    """When the end offsets of a topic count as final."""
+
+    quiet: Duration = Field(default=3.0, description="No end offset may have moved for this long.")
+    timeout: Duration = Field(default=600.0, description="How long to wait for that.")
+
+
+class Drain(Part):
+    """How long consumer groups may take to read the source to its end."""
+
+    timeout: Duration = Field(default=86400.0, description="From the first attempt of the task.")
+
+
+class Consuming(Part):
+    """How long a switched service may take until its groups are stable and read the target."""
+
+    timeout: Duration = Field(default=300.0)
+
+
+class Evidence(Part):
+    """Where the evidence is kept."""
+
+    path: str | None = Field(
+        default=None,
+        description="A folder, or an object storage URL that Airflow knows. Default: beside Airflow.",
+    )
+
+
+class Plan(Part):
+    """One migration."""
+
+    plan: Name = Field(description="The plan's name; its DAGs are <plan>.migrate and so on.")
+    description: str = ""
+    scheme: Scheme
+    order: Order = Field(default="strict", description="strict: no two writers of a topic on two clusters at once.")
+    source: ClusterRef
+    target: ClusterRef
+    topics: Topics
+    services: tuple[Service, ...] = Field(min_length=1)
+    ignore_groups: tuple[IgnoredGroup, ...] = ()
+    approvals: tuple[Approval, ...] = Field(default=(), description="Where a person must approve before it goes on.")
+    approvers: tuple[str, ...] = Field(default=(), description="Airflow user names that may answer; default: anyone.")
+    window: Window = Window()
+    cutover: Cutover = Cutover()
+    drain: Drain = Drain()
+    consuming: Consuming = Consuming()
+    accept: tuple[Accepted, ...] = ()
+    evidence: Evidence = Evidence()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _later_parts(cls, data: Any, info: ValidationInfo) -> Any:
+        if not isinstance(data, dict):
+            raise ValueError("a plan is a mapping of keys to values")
+        problems = [f"{key}: not yet: this part does not exist yet" for key in NOT_YET_KEYS if key in data]
+        if data.get("scheme") in NOT_YET_SCHEMES:
+            problems.append(f"scheme: {data['scheme']}: not yet; allowed now: producers_first")
+        approvals = data.get("approvals")
+        for name in approvals if isinstance(approvals, list) else ():
+            if name in NOT_YET_APPROVALS:
+                problems.append(f"approvals: {name}: not yet; allowed now: topics, producers, consumers")
+        for service in data["services"] if isinstance(data.get("services"), list) else ():
+            if not isinstance(service, dict):
+                continue
+            if "second" in service:
+                problems.append(f"services: {service.get('name')}: second: not yet: this part does not exist yet")
+            for consumes in service["consumes"] if isinstance(service.get("consumes"), list) else ():
+                if isinstance(consumes, dict) and "subscription" in consumes:
+                    problems.append(
+                        f"services: {service.get('name')}: subscription: not yet: this part does not exist yet"
+                    )
+        if problems:
+            raise ValueError("\n".join(problems))
+        return data
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Plan:
+        problems = []
+        names = [s.name for s in self.services]
+        for name in sorted({n for n in names if names.count(n) > 1}):
+            problems.append(f"services: two services are called {name}")
+        if self.source.connection == self.target.connection:
+            problems.append(f"source and target are the same connection: {self.source.connection}")
+        ignored = {g.group for g in self.ignore_groups}
+        for service in self.services:
+            for topic in (*service.produces, *sorted(service.reads)):
+                if not LEGAL_TOPIC.fullmatch(topic):
+                    problems.append(f"services: {service.name}: {topic!r} is not a topic name")
+                elif not self.includes(topic):
+                    problems.append(
+                        f"services: {service.name}: topic {topic} is not among the plan's topics (topics.include)"
+                    )
+            groups = list(service.groups)
+            for group in sorted({g for g in groups if groups.count(g) > 1}):
+                problems.append(f"services: {service.name}: group {group} is listed twice")
+            for group in sorted(ignored & set(groups)):
+                problems.append(f"ignore_groups: {group} is a group of service {service.name}")
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def includes(self, topic: str) -> bool:
+        """Whether the plan's `topics` choose this topic."""
+        return any(_matches(e, topic) for e in self.topics.include) and not any(
+            _matches(e, topic) for e in self.topics.exclude
+        )
+
+    def service(self, name: str) -> Service:
+        return next(s for s in self.services if s.name == name)
+
+    @property
+    def groups(self) -> dict[str, Consumes]:
+        """Every group of the plan; where several services share one, their topics together."""
+        found: dict[str, Consumes] = {}
+        for service in self.services:
+            for c in service.consumes:
+                if c.group in found:
+                    together = tuple(dict.fromkeys((*found[c.group].topics, *c.topics)))
+                    found[c.group] = found[c.group].model_copy(update={"topics": together})
+                else:
+                    found[c.group] = c
+        return found
+
+    def writers(self, topic: str) -> list[Service]:
+        return [s for s in self.services if topic in s.produces]
+
+    def readers(self, topic: str) -> list[Service]:
+        return [s for s in self.services if topic in s.reads]
+
+    @property
+    def acceptances(self) -> dict[str, str]:
+        return {a.finding: a.reason for a in self.accept}
+
+
+def is_name(entry: str) -> bool:
+    """Whether an entry of `topics` is a topic's name rather than a regular expression."""
+    return LEGAL_TOPIC.fullmatch(entry) is not None
+
+
+def _matches(entry: str, topic: str) -> bool:
+    return entry == topic if is_name(entry) else re.fullmatch(entry, topic) is not None

@@ -1,0 +1,1 @@
+"""Services and their controllers: how a running application is observed, reconfigured, stopped and started."""

@@ -1,0 +1,148 @@
+"""What topics are: partitions, replicas, and the effective value of every setting. Changes nothing."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import ConfigResource, ConfigSource, ResourceType
+
+from kafka_migration.clusters.client import CONNECT_TIMEOUT, REQUEST_TIMEOUT, Cluster
+from kafka_migration.errors import ClusterError
+from kafka_migration.offsets import TopicPartition
+from kafka_migration.plan.model import Plan, Topics, is_name
+
+_BATCH = 100
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic. `settings`: every setting's effective value; `explicit`: those that are not Kafka's built-in default."""
+
+    name: str
+    partitions: int
+    replication_factor: int
+    settings: Mapping[str, str]
+    explicit: frozenset[str]
+
+    @property
+    def compacted(self) -> bool:
+        return "compact" in self.settings.get("cleanup.policy", "")
+
+    def numbered(self) -> list[TopicPartition]:
+        return [TopicPartition(self.name, number) for number in range(self.partitions)]
+
+
+def topic_names(cluster: Cluster) -> set[str]:
+    """The names of all topics that this user may see, without Kafka's own.
+
+    Raises `ClusterUnreachable`. A user without permission to describe a topic does not see it, and no broker says so.
+    """
+    try:
+        told = cluster.admin.list_topics(timeout=CONNECT_TIMEOUT)
+    except KafkaException as error:
+        raise cluster.error(error, "listing the topics") from None
+    return {name for name in told.topics if not name.startswith("__")}
+
+
+def choose(topics: Topics, plan: Plan, names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Those of `names` that the plan moves, and the entries of `topics.include` that match none of them."""
+    there = set(names)
+    chosen = sorted(name for name in there if plan.includes(name))
+    unmatched = [
+        entry
+        for entry in topics.include
+        if (entry not in there if is_name(entry) else not any(re.fullmatch(entry, name) for name in there))
+    ]
+    return chosen, unmatched
+
+
+def describe_topics(cluster: Cluster, names: Iterable[str]) -> dict[str, Topic]:
+    """The topics of these names that exist; those that do not are absent."""
+    wanted = sorted(set(names))
+    if not wanted:
+        return {}
+    try:
+        told = cluster.admin.list_topics(timeout=CONNECT_TIMEOUT).topics
+    except KafkaException as error:
+        raise cluster.error(error, "describing topics") from None
+    there = [name for name in wanted if name in told and told[name].error is None]
+    settings = _settings(cluster, there)
+    return {
+        name: Topic(
+            name,
+            partitions=len(told[name].partitions),
+            replication_factor=min((len(p.replicas) for p in told[name].partitions.values()), default=0),
+            settings=settings[name][0],
+            explicit=settings[name][1],
+        )
+        for name in there
+    }
+
+
+def partitions_of(cluster: Cluster, names: Iterable[str]) -> list[TopicPartition]:
+    """Every partition of these topics, as the cluster has them now. Raises `ClusterError` for a missing topic."""
+    try:
+        told = cluster.admin.list_topics(timeout=CONNECT_TIMEOUT).topics
+    except KafkaException as error:
+        raise cluster.error(error, "listing partitions") from None
+    gone = sorted(name for name in names if name not in told)
+    if gone:
+        raise ClusterError(f"{cluster} has no topic {', '.join(gone)}")
+    return [TopicPartition(name, number) for name in sorted(names) for number in sorted(told[name].partitions)]
+
+
+def await_topics(cluster: Cluster, partitions: Mapping[str, int], timeout: float = 120.0) -> None:
+    """Wait until every topic is visible with that many partitions and a leader for each.
+
+    Success of a creation is not visibility: metadata takes up to a minute on a loaded broker (measured).
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        told = cluster.admin.list_topics(timeout=CONNECT_TIMEOUT).topics
+        unseen = [
+            name
+            for name, count in partitions.items()
+            if name not in told
+            or len(told[name].partitions) < count
+            or any(p.leader < 0 for p in told[name].partitions.values())
+        ]
+        if not unseen:
+            return
+        if time.monotonic() > deadline:
+            raise ClusterError(
+                f"{cluster} does not show these topics {timeout:.0f} s after they were created:"
+                f" {', '.join(sorted(unseen)[:10])}"
+            )
+        time.sleep(0.1)
+
+
+def broker_settings(cluster: Cluster, broker_id: int) -> dict[str, str]:
+    """The effective settings of one broker; empty when this user may not read them."""
+    resource = ConfigResource(ResourceType.BROKER, str(broker_id))
+    future = cluster.admin.describe_configs([resource], request_timeout=REQUEST_TIMEOUT)[resource]
+    try:
+        return {name: entry.value or "" for name, entry in future.result(timeout=REQUEST_TIMEOUT + 5).items()}
+    except KafkaException as error:
+        if error.args[0].name() in ("CLUSTER_AUTHORIZATION_FAILED", "TOPIC_AUTHORIZATION_FAILED"):
+            return {}
+        raise cluster.error(error, f"reading the settings of broker {broker_id}") from None
+
+
+def _settings(cluster: Cluster, names: list[str]) -> dict[str, tuple[dict[str, str], frozenset[str]]]:
+    futures: dict[Any, Any] = {}
+    for i in range(0, len(names), _BATCH):
+        resources = [ConfigResource(ResourceType.TOPIC, name) for name in names[i : i + _BATCH]]
+        futures |= cluster.admin.describe_configs(resources, request_timeout=REQUEST_TIMEOUT)
+    found = {}
+    for resource, future in futures.items():
+        entries = cluster.wait(future, f"reading the settings of topic {resource.name}")
+        found[resource.name] = (
+            {name: entry.value or "" for name, entry in entries.items()},
+            frozenset(name for name, entry in entries.items() if entry.source != ConfigSource.DEFAULT_CONFIG.value),
+        )
+    return found

@@ -1,0 +1,145 @@
+"""What a consumer would see between two offsets: the first visible message, and how many there are.
+
+Transaction markers, aborted messages and what compaction or deletion removed have offsets but are not visible, so that
+only reading tells. It reads with `read_committed`, commits nothing and joins no group. A range whose end is not reached
+because a transaction is open is reported as such and never taken for empty.
+"""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from confluent_kafka import Consumer, KafkaError, KafkaException
+
+from kafka_migration.clusters.client import Cluster
+from kafka_migration.errors import ClusterError
+from kafka_migration.offsets import OffsetRange, TopicPartition
+
+_BATCH = 1000
+_STALL = 30.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What reading a range showed: `first` visible offset (None: none), `count` of visible messages, `last` of them.
+
+    `complete`: the range was read to its end. If not, reading stopped at an open transaction, or after the first
+    visible message where only that was asked for.
+    """
+
+    first: int | None
+    last: int | None
+    count: int
+    complete: bool
+
+
+def first_visible(cluster: Cluster, ranges: Sequence[OffsetRange]) -> dict[TopicPartition, Seen]:
+    """For each range whether anything in it is visible; reading of a partition stops at the first such message."""
+    return _read(cluster, ranges, stop_at_first=True)
+
+
+def count_visible(
+    cluster: Cluster, ranges: Sequence[OffsetRange], progress: Callable[[int], None] | None = None
+) -> dict[TopicPartition, Seen]:
+    """For each range how many messages are visible, exactly."""
+    return _read(cluster, ranges, stop_at_first=False, progress=progress)
+
+
+def count_between(
+    cluster: Cluster, marks: Mapping[TopicPartition, Sequence[int]]
+) -> dict[TopicPartition, tuple[list[int], bool]]:
+    """Visible messages between neighbouring marks of each partition, read once however many marks there are.
+
+    For marks `[10, 40, 90]` two numbers: those in [10, 40) and in [40, 90). The flag says whether all was read.
+    """
+    counts = {tp: [0] * (len(m) - 1) for tp, m in marks.items()}
+
+    def tell(tp: TopicPartition, offset: int) -> None:
+        counts[tp][bisect_right(marks[tp], offset) - 1] += 1
+
+    ranges = [OffsetRange(tp, m[0], m[-1]) for tp, m in marks.items()]
+    seen = _read(cluster, ranges, stop_at_first=False, tell=tell)
+    return {tp: (counts[tp], seen[tp].complete) for tp in marks}
+
+
+@dataclass
+class _Progress:
+    end: int
+    first: int | None = None
+    last: int | None = None
+    count: int = 0
+
+
+def _read(
+    cluster: Cluster,
+    ranges: Sequence[OffsetRange],
+    stop_at_first: bool,
+    progress: Callable[[int], None] | None = None,
+    tell: Callable[[TopicPartition, int], None] | None = None,
+) -> dict[TopicPartition, Seen]:
+    done = {r.partition: Seen(None, None, 0, True) for r in ranges if r.start >= r.end}
+    reading = {r.partition: _Progress(r.end) for r in ranges if r.start < r.end}
+    if not reading:
+        return done
+    with cluster.reader() as consumer:
+        consumer.assign([r.partition.at(r.start) for r in ranges if r.partition in reading])
+        heard = time.monotonic()
+        total = 0
+        while reading:
+            messages = consumer.consume(_BATCH, timeout=0.5)
+            if messages:
+                heard = time.monotonic()
+            elif time.monotonic() - heard > _STALL:
+                raise ClusterError(
+                    f"{cluster}: nothing was read from {', '.join(map(str, sorted(reading)[:5]))} for {_STALL:.0f} s"
+                    " although their end was not reached"
+                )
+            finished: list[TopicPartition] = []
+            for message in messages:
+                tp = TopicPartition(message.topic(), message.partition())
+                state = reading.get(tp)
+                if state is None:
+                    continue
+                offset = message.offset()
+                error = message.error()
+                if error is not None:
+                    if error.code() == KafkaError._PARTITION_EOF:
+                        # read_committed: EOF comes at the last stable offset, before the end while one is open
+                        done[tp] = Seen(state.first, state.last, state.count, offset >= state.end)
+                        del reading[tp]
+                        finished.append(tp)
+                        continue
+                    raise cluster.error(error, f"reading {tp}")
+                if offset >= state.end:
+                    done[tp] = Seen(state.first, state.last, state.count, True)
+                    del reading[tp]
+                    finished.append(tp)
+                    continue
+                state.count += 1
+                state.last = offset
+                total += 1
+                if state.first is None:
+                    state.first = offset
+                if tell is not None:
+                    tell(tp, offset)
+                if stop_at_first or offset + 1 >= state.end:
+                    done[tp] = Seen(state.first, state.last, state.count, offset + 1 >= state.end)
+                    del reading[tp]
+                    finished.append(tp)
+            if progress is not None and messages:
+                progress(total)
+            _release(cluster, consumer, finished, bool(reading))
+    return done
+
+
+def _release(cluster: Cluster, consumer: Consumer, finished: Iterable[TopicPartition], go_on: bool) -> None:
+    """Stop fetching what has been read, so that other partitions are not held up by it."""
+    unneeded = [tp.at(0) for tp in finished]
+    if unneeded and go_on:
+        try:
+            consumer.incremental_unassign(unneeded)
+        except KafkaException as error:
+            raise cluster.error(error, "giving back a partition that has been read") from None
