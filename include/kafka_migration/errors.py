@@ -15,7 +15,8 @@ MigrationError
 │   ├── Locked                another active run touches the same topics or services
 │   └── OutsideWindow         an irreversible step outside the plan's change window
 ├── StragglerFound            visible messages past the cutover point that some group will miss
-└── WaitTimedOut              what was waited for did not come in time
+├── WaitTimedOut              what was waited for did not come in time
+└── EvidenceError             the evidence could not be written or read, or would have held a secret
 """
 
 from __future__ import annotations
@@ -101,3 +102,7 @@ class StragglerFound(MigrationError):
 
 class WaitTimedOut(MigrationError):
     """What was waited for did not come in time; the message says what holds and what does not."""
+
+
+class EvidenceError(MigrationError):
+    """The evidence of a run could not be written or read, or would have held a secret."""
