@@ -1,0 +1,6 @@
+"""The live shop: seven services on five topics, real processes that supervisor runs as it would a user's own."""
+
+from demo.shop.lifecycle import ServiceStatus, Shop, ShopError
+from demo.shop.supervisor import SupervisorConnection
+
+__all__ = ["ServiceStatus", "Shop", "ShopError", "SupervisorConnection"]

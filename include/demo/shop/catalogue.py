@@ -1,0 +1,63 @@
+"""What the shop consists of: its topics with their settings, its services with what each writes and reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+_DAY = 86_400_000
+
+
+@dataclass(frozen=True)
+class ShopTopic:
+    name: str
+    partitions: int
+    settings: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class ShopService:
+    """`module` runs it; `reads` holds the topics of each of its groups; `settings` go into its env file."""
+
+    name: str
+    module: str
+    writes: tuple[str, ...] = ()
+    reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def only_writes(self) -> bool:
+        return bool(self.writes) and not self.reads
+
+
+TOPICS = (
+    ShopTopic(
+        "orders",
+        6,
+        {"retention.ms": f"{2 * _DAY}", "min.insync.replicas": "1", "max.message.bytes": "2097152"},
+    ),
+    ShopTopic("payments", 4, {"retention.ms": f"{30 * _DAY}", "min.insync.replicas": "1", "flush.ms": "5000"}),
+    ShopTopic("shipments", 4, {"retention.bytes": "1073741824", "min.insync.replicas": "1"}),
+    ShopTopic("returns", 2, {"retention.ms": f"{90 * _DAY}", "message.timestamp.type": "LogAppendTime"}),
+    ShopTopic("customers", 2, {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.3"}),
+)
+
+SERVICES = (
+    ShopService("order-api", "order_api", writes=("orders", "customers"), settings={"SHOP_RATE": "300"}),
+    ShopService("payments", "payments", writes=("payments",), settings={"SHOP_RATE": "100"}),
+    ShopService("fulfilment", "fulfilment", writes=("shipments",), reads={"fulfilment": ("orders",)}),
+    ShopService("billing", "billing", reads={"billing": ("orders",)}),
+    ShopService("shipping", "shipping", reads={"shipping": ("shipments",)}),
+    ShopService(
+        "analytics",
+        "analytics",
+        reads={"analytics": ("orders", "payments", "shipments", "returns", "customers")},
+        settings={"SHOP_BEHIND_SECONDS": "6"},
+    ),
+    ShopService("audit", "audit", reads={"audit": ("orders", "payments")}),
+)
+
+
+def readers() -> dict[str, frozenset[str]]:
+    """The topics that each group reads."""
+    return {group: frozenset(topics) for service in SERVICES for group, topics in service.reads.items()}

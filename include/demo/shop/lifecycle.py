@@ -1,0 +1,218 @@
+"""Opens and closes the shop: its topics, its env files, its processes in the right order.
+
+Every operation can be called from any process that knows the shop's folder. Knows nothing of a migration.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shutil
+import sys
+import time
+import xmlrpc.client
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from demo.processes import OwnedProcess
+from demo.shop.catalogue import SERVICES, TOPICS
+from demo.shop.reader import READING
+from demo.shop.supervisor import SupervisorConnection, write_configuration, write_env_file, write_private
+from demo.waiting import wait_until
+
+_USER = "shop"
+_RUNNING = "RUNNING"
+_STOPPED = {"STOPPED", "EXITED", "FATAL", "UNKNOWN"}
+_FAULTS_OF_A_START = {60}  # already started
+_FAULTS_OF_A_STOP = {70}  # not running
+
+
+class ShopError(Exception):
+    """A service of the shop does not do what it was asked for; the message says which, and where its log is."""
+
+
+@dataclass(frozen=True)
+class ServiceStatus:
+    """As supervisor sees it: `state` is its word, `pid` None where no process runs."""
+
+    name: str
+    state: str
+    pid: int | None
+
+
+class Shop:
+    """The shop in one folder. `sockets` holds supervisor's socket: unix socket paths must be short."""
+
+    def __init__(self, directory: Path, sockets: Path) -> None:
+        self.directory = directory
+        self.witness_directory = directory / "witness"
+        self.log_directory = directory / "logs"
+        self._sockets = sockets
+        self._supervisord: OwnedProcess | None = None
+
+    @property
+    def connection(self) -> SupervisorConnection:
+        """Known once the shop has been prepared."""
+        file = self.directory / "connection.json"
+        if not file.exists():
+            raise ShopError(f"The shop in {self.directory} has not been prepared: there is no {file.name}.")
+        known = json.loads(file.read_text(encoding="utf-8"))
+        return SupervisorConnection(
+            Path(known["socket"]), known["user"], known["password"], Path(known["env_directory"])
+        )
+
+    @property
+    def command(self) -> list[str]:
+        """What runs the shop's supervisor in the foreground, for whoever wants to own it."""
+        return [sys.executable, "-m", "supervisor.supervisord", "--configuration", str(self._configuration)]
+
+    def prepare(self, bootstrap_servers: str) -> None:
+        """Make the topics there, and the shop's folder anew with every service set to that cluster."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+        connection = SupervisorConnection(
+            self._sockets / "shop.sock", _USER, secrets.token_urlsafe(24), self.directory / "env"
+        )
+        write_private(
+            self.directory / "connection.json",
+            json.dumps(
+                {
+                    "socket": str(connection.socket),
+                    "user": connection.user,
+                    "password": connection.password,
+                    "env_directory": str(connection.env_directory),
+                }
+            ),
+        )
+        for service in SERVICES:
+            write_env_file(
+                connection.env_directory / f"{service.name}.env",
+                {
+                    "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
+                    "SHOP_SERVICE": service.name,
+                    "SHOP_WITNESS": str(self.witness_directory / f"{service.name}.tsv"),
+                    **service.settings,
+                },
+            )
+        write_configuration(self._configuration, connection, self.log_directory, self.directory)
+        _create_topics(bootstrap_servers)
+
+    def start(self, timeout: float = 60.0) -> None:
+        """Run the shop as a child of this process, and open it."""
+        self._supervisord = OwnedProcess(self.command, log=self.log_directory / "supervisor-output.log")
+        self.open(timeout)
+
+    def open(self, timeout: float = 60.0) -> None:
+        """Start the services of a running supervisor: who reads first, and who only writes once all read."""
+        deadline = time.monotonic() + timeout
+        wait_until(self._answers, timeout=timeout, what=f"supervisor on {self.connection.socket}")
+        reading = [service.name for service in SERVICES if not service.only_writes]
+        said_before = {name: len(self._said(name)) for name in reading}
+        self._start(reading)
+        for name in reading:
+            wait_until(
+                partial(self._reads, name, said_before[name]),
+                timeout=deadline - time.monotonic(),
+                what=f"{name} to read all that it was assigned (see {self._log(name)})",
+            )
+        writing = [service.name for service in SERVICES if service.only_writes]
+        self._start(writing)
+        wait_until(
+            lambda: all(one.state == _RUNNING for one in self.status().values()),
+            timeout=deadline - time.monotonic(),
+            what="all services of the shop to run",
+        )
+
+    def status(self) -> dict[str, ServiceStatus]:
+        """Of each service, by its name."""
+        return {
+            one["name"]: ServiceStatus(one["name"], one["statename"], one["pid"] or None)
+            for one in self._supervisor().getAllProcessInfo()
+        }
+
+    def stop_producers(self, timeout: float = 30.0) -> None:
+        """Stop those that only write, and wait until they have: what they sent is acknowledged then."""
+        self._stop([service.name for service in SERVICES if service.only_writes], timeout)
+
+    def stop(self, timeout: float = 40.0) -> None:
+        """Stop every service cleanly, and supervisor with them. Nothing happens where none runs."""
+        if self._answers():
+            # All side by side: left to its shutdown, supervisor stops them one after the other.
+            self._stop([service.name for service in SERVICES], timeout)
+            self._supervisor().shutdown()
+        if self._supervisord is not None:
+            self._supervisord.stop(timeout)
+            self._supervisord = None
+        wait_until(lambda: not self._answers(), timeout=timeout, what="the shop's supervisor to end")
+
+    @property
+    def _configuration(self) -> Path:
+        return self.directory / "supervisord.conf"
+
+    def _log(self, service: str) -> Path:
+        return self.log_directory / f"{service}.log"
+
+    def _supervisor(self) -> Any:
+        from supervisor.xmlrpc import SupervisorTransport  # the services import this module's neighbours only
+
+        connection = self.connection
+        transport = SupervisorTransport(connection.user, connection.password, f"unix://{connection.socket}")
+        return xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport).supervisor
+
+    def _answers(self) -> bool:
+        if self._supervisord is not None and not self._supervisord.running:
+            raise ShopError(
+                f"The shop's supervisor ended with exit code {self._supervisord.exit_code}:\n"
+                f"{self._supervisord.log_tail()}"
+            )
+        try:
+            return bool(self._supervisor().getState()["statename"] == _RUNNING)
+        except (OSError, xmlrpc.client.Error, ShopError):
+            return False
+
+    def _start(self, names: list[str]) -> None:
+        supervisor = self._supervisor()
+        for name in names:
+            _call(supervisor.startProcess, name, _FAULTS_OF_A_START)
+
+    def _stop(self, names: list[str], timeout: float) -> None:
+        supervisor = self._supervisor()
+        for name in names:
+            _call(supervisor.stopProcess, name, _FAULTS_OF_A_STOP)
+        wait_until(
+            lambda: all(self.status()[name].state in _STOPPED for name in names),
+            timeout=timeout,
+            what=f"{', '.join(names)} to stop",
+        )
+
+    def _said(self, name: str) -> str:
+        log = self._log(name)
+        return log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+
+    def _reads(self, name: str, said_before: int) -> bool:
+        said = self._said(name)[said_before:]
+        if self.status()[name].state == "FATAL":
+            raise ShopError(f"{name} does not start. Its log {self._log(name)} ends with:\n{said[-2000:]}")
+        return READING in said
+
+
+def _call(method: Any, name: str, harmless: set[int]) -> None:
+    try:
+        method(name, False)  # do not wait: the others go on meanwhile
+    except xmlrpc.client.Fault as fault:
+        if fault.faultCode not in harmless:
+            raise ShopError(f"supervisor could not do it with {name}: {fault.faultString}") from fault
+
+
+def _create_topics(bootstrap_servers: str) -> None:
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    wanted = [NewTopic(one.name, one.partitions, config=dict(one.settings)) for one in TOPICS]
+    for future in admin.create_topics(wanted, request_timeout=30).values():
+        future.result()
+    names = {one.name for one in TOPICS}
+    wait_until(
+        lambda: names <= set(admin.list_topics(timeout=10).topics), timeout=30, what="the shop's topics to be visible"
+    )

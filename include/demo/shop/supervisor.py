@@ -1,0 +1,88 @@
+"""What supervisor must know to run the shop: its configuration, and one env file for each service.
+
+Only writes files. A service's env file is the one thing that a migration edits.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from demo import paths
+from demo.shop.catalogue import SERVICES, ShopService
+
+
+@dataclass(frozen=True)
+class SupervisorConnection:
+    """How a controller reaches the services: supervisor's socket with its login, and the folder of env files."""
+
+    socket: Path
+    user: str
+    password: str
+    env_directory: Path
+
+
+def write_configuration(file: Path, connection: SupervisorConnection, logs: Path, state: Path) -> None:
+    """The programs do not start by themselves: the shop opens in order."""
+    logs.mkdir(parents=True, exist_ok=True)
+    sections = [
+        "[unix_http_server]",
+        f"file={connection.socket}",
+        "chmod=0700",
+        f"username={connection.user}",
+        f"password={connection.password}",
+        "",
+        "[supervisord]",
+        "nodaemon=true",
+        f"logfile={_literal(logs / 'supervisord.log')}",
+        f"pidfile={_literal(state / 'supervisord.pid')}",
+        f"childlogdir={_literal(logs)}",
+        f"directory={_literal(paths.checkout())}",
+        f'environment=PYTHONPATH="{_literal(paths.include_folder())}",PYTHONUNBUFFERED="1"',
+        "",
+        "[rpcinterface:supervisor]",
+        "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface",
+    ]
+    for service in SERVICES:
+        sections += _program(service, connection.env_directory / f"{service.name}.env", logs)
+    write_private(file, "\n".join(sections) + "\n")
+
+
+def write_env_file(file: Path, settings: Mapping[str, str]) -> None:
+    write_private(file, "".join(f"{key}={shlex.quote(value)}\n" for key, value in settings.items()))
+
+
+def write_private(file: Path, content: str) -> None:
+    """For the owner's eyes alone, from the first byte on."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.unlink(missing_ok=True)
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as output:
+        output.write(content)
+
+
+def _program(service: ShopService, env_file: Path, logs: Path) -> list[str]:
+    run = f"set -a; . {shlex.quote(str(env_file))}; exec {shlex.quote(sys.executable)} -m demo.shop.{service.module}"
+    return [
+        "",
+        f"[program:{service.name}]",
+        f"command=sh -c {_literal(shlex.quote(run))}",
+        "autostart=false",
+        "autorestart=unexpected",
+        # Shorter, supervisor would call it running before the shell has become the service.
+        "startsecs=1",
+        "startretries=5",
+        "stopsignal=TERM",
+        "stopwaitsecs=15",
+        f"stdout_logfile={_literal(logs / (service.name + '.log'))}",
+        "stdout_logfile_backups=1",
+        "redirect_stderr=true",
+    ]
+
+
+def _literal(text: object) -> str:
+    """supervisor expands %(…)s in its values."""
+    return str(text).replace("%", "%%")
