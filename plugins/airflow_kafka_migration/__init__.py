@@ -1,0 +1,1 @@
+"""All that knows Airflow: hooks, operators, triggers, links, pages. It decides nothing about a migration."""

@@ -1,0 +1,96 @@
+"""From Airflow's connections to what the domain needs: librdkafka configurations, clusters, a controller's secrets.
+
+Everything secret that passes through here is masked in every log from then on. It opens no network connection.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.apache.kafka.hooks.base import KafkaBaseHook
+from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowNotFoundException
+from airflow.sdk.log import mask_secret
+
+from kafka_migration.errors import Refused
+from kafka_migration.sides import Side
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
+    from kafka_migration.clusters.client import Cluster, Clusters
+    from kafka_migration.plan.model import Plan
+
+_SECRET = re.compile(r"password|passphrase|secret|token|pem$|jaas|user\.info|oauthbearer\.config", re.IGNORECASE)
+
+
+class KafkaClusterHook(KafkaBaseHook):
+    """The Kafka provider's hook, with its authentication and callbacks, that also hands out the configuration.
+
+    :param connection_id: the id of an Airflow connection of type Kafka
+    """
+
+    def __init__(self, connection_id: str) -> None:
+        super().__init__(kafka_config_id=connection_id)  # type: ignore[no-untyped-call]
+        self.connection_id = connection_id
+
+    def config(self) -> dict[str, Any]:
+        """librdkafka's configuration, callbacks resolved. Raises `Refused`.
+
+        In a trigger it is called in a thread: the provider builds it with Airflow's blocking calls.
+        """
+        mask_secrets(read_connection(self.connection_id).extra_dejson)
+        try:
+            config: dict[str, Any] = self._build_config()
+        except ValueError as error:
+            raise Refused(
+                f"Airflow connection {self.connection_id!r} cannot be used: {error}"
+                ' Its extra must hold librdkafka\'s settings, for example {"bootstrap.servers": "broker:9092"}.'
+            ) from None
+        return config
+
+    def cluster(self, side: Side, log: logging.Logger) -> Cluster:
+        """The cluster that this connection reaches; librdkafka's lines go to `log`."""
+        from kafka_migration.clusters.client import Cluster
+
+        return Cluster(side, self.connection_id, self.config(), log)
+
+
+def open_clusters(plan: Plan, log: logging.Logger) -> Clusters:
+    """Source and target of a plan. Nothing is contacted yet. Raises `Refused`."""
+    from kafka_migration.clusters.client import Clusters
+
+    return Clusters(
+        source=KafkaClusterHook(plan.source.connection).cluster(Side.SOURCE, log),
+        target=KafkaClusterHook(plan.target.connection).cluster(Side.TARGET, log),
+    )
+
+
+def connection_parts(connection_id: str) -> dict[str, Any]:
+    """Host, port, login, password and what the extra holds, under their names. Raises `Refused`."""
+    connection = read_connection(connection_id)
+    mask_secrets(connection.extra_dejson)
+    own = {name: getattr(connection, name) for name in ("host", "port", "login", "password", "schema")}
+    return {**connection.extra_dejson, **{name: value for name, value in own.items() if value is not None}}
+
+
+def read_connection(connection_id: str) -> Connection:
+    """The connection of that id. Raises `Refused` when there is none."""
+    try:
+        return BaseHook.get_connection(connection_id)
+    except AirflowNotFoundException:
+        raise Refused(
+            f"There is no Airflow connection {connection_id!r}, which the plan names."
+            " Add it in Airflow under Admin, Connections, or correct the plan."
+        ) from None
+
+
+def mask_secrets(fields: Mapping[str, Any]) -> None:
+    """Mask every value whose name looks secret, also where Airflow would not; of a PEM each line too."""
+    found = [value for name, value in fields.items() if _SECRET.search(name) and isinstance(value, str) and value]
+    if found:
+        lines = [line for value in found if "\n" in value for line in value.splitlines() if "-----" not in line]
+        mask_secret([*found, *lines])

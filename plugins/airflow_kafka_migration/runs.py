@@ -1,0 +1,109 @@
+"""From a task's context to the domain's `Run`: the plan it started with, its clusters, controllers, records and lock.
+
+Imported in workers only, never while DAGs are parsed: it brings the Kafka client along.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import KafkaException
+
+from airflow_kafka_migration.hooks import connection_parts, open_clusters
+from airflow_kafka_migration.lock import AirflowClaims, Claim, Touched, hold, holds
+from airflow_kafka_migration.names import FIRST_TASK, LOCKING, dag_id, is_dry, purpose_of
+from airflow_kafka_migration.state import AssetRecords, plan_asset
+from kafka_migration.clusters.client import CONNECT_TIMEOUT
+from kafka_migration.errors import PlanChanged
+from kafka_migration.plan.load import BrokenPlan, difference, find_plan, load_plans
+from kafka_migration.run import Run
+from kafka_migration.services.registry import build_controllers
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from kafka_migration.plan.load import LoadedPlan
+    from kafka_migration.records import Records
+
+
+def open_run(context: Context, plan_name: str, log: logging.Logger) -> Run:
+    """All that a step is given. Contacts no cluster and no service. Raises `PlanError`, `PlanChanged`, `Refused`."""
+    loaded = find_plan(plan_name)
+    records = AssetRecords(context, plan_asset(plan_name))
+    _same_plan(context, loaded, records)
+    clusters = open_clusters(loaded.plan, log)
+    return Run(
+        plan=loaded.plan,
+        purpose=purpose_of(context["ti"].dag_id),
+        run_id=context["ti"].run_id,
+        clusters=clusters,
+        controllers=build_controllers(loaded.plan, clusters.addresses, connection_parts),
+        records=_DryRecords(records) if is_dry(context) else records,
+        dry_run=is_dry(context),
+        log=log,
+    )
+
+
+def take_lock(context: Context, run: Run) -> None:
+    """Hold what the run touches, for as long as it is active; it is free for a task whose run holds already.
+
+    A dry run changes nothing and holds nothing. Raises `Locked`, or `ClusterError` when the topics cannot be told.
+    """
+    if run.dry_run or run.purpose not in LOCKING:
+        return
+    ti = context["ti"]
+    began = str(context["dag_run"].start_date)
+    claims = AirflowClaims(context, FIRST_TASK)
+    if holds(claims, ti.dag_id, ti.run_id, began):
+        return
+    names = [entry.name if isinstance(entry, BrokenPlan) else entry.plan.plan for entry in load_plans()]
+    hold(
+        claims,
+        Claim(ti.dag_id, ti.run_id, began, held=False, touched=_touched(run)),
+        [dag_id(name, purpose) for name in names for purpose in LOCKING],
+    )
+
+
+def _same_plan(context: Context, loaded: LoadedPlan, records: Records) -> None:
+    """Record the plan that a run starts with; raise `PlanChanged` in every later task that finds another."""
+    dag_run = context["dag_run"]
+    key = f"run/{purpose_of(context['ti'].dag_id)}/{dag_run.run_id}/plan"
+    # A run that was deleted and triggered again under the same id is another run.
+    created = str(dag_run.run_after)
+    kept = records.get(key)
+    if kept is None or kept["created"] != created:
+        records.set(key, {"created": created, "digest": loaded.digest, "text": loaded.text})
+    elif kept["digest"] != loaded.digest:
+        raise PlanChanged(
+            f"{loaded.file.name} has been changed since this run started. Nothing was done by this step. Put the former"
+            " plan back and clear this task, or end this run and trigger a new one.\n"
+            + difference(kept["text"], loaded.text)
+        )
+
+
+def _touched(run: Run) -> Touched:
+    topics: set[str] = set()
+    for cluster in (run.clusters.source, run.clusters.target):
+        try:
+            told = cluster.admin.list_topics(timeout=CONNECT_TIMEOUT)
+        except KafkaException as error:
+            raise cluster.error(error, "listing the topics") from None
+        named = {topic for service in run.plan.services for topic in (*service.produces, *service.reads)}
+        chosen = named | {topic for topic in told.topics if run.plan.includes(topic)}
+        topics |= {f"{topic} of cluster {told.cluster_id}" for topic in chosen}
+    return Touched(frozenset(topics), frozenset(c.identity() for c in run.controllers.values()))
+
+
+class _DryRecords:
+    """Records of which a dry run may change what it sees, and nobody else ever sees that."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self._changed: dict[str, Any] = {}
+
+    def get(self, key: str) -> Any:
+        return self._changed[key] if key in self._changed else self._records.get(key)
+
+    def set(self, key: str, value: Any) -> None:
+        self._changed[key] = value

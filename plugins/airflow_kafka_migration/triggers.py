@@ -1,0 +1,137 @@
+"""The trigger that watches while a task waits. It looks and tells; it changes nothing, and losing it loses nothing.
+
+It never fires within its first seconds: a trigger that fires at once can resume its task before the scheduler has read
+the executor's report of the deferral, which then counts as a failure (apache/airflow 71580, 72716).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator, Mapping
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_kafka_migration.progress import Progress
+
+if TYPE_CHECKING:
+    from kafka_migration.clusters.client import Cluster, Clusters
+    from kafka_migration.sides import Side
+    from kafka_migration.waiting import Look, WaitStep
+
+    Watch = tuple[WaitStep, Clusters]
+
+DWELL = 6.0
+"""Seconds in which no event is fired. Measured: 0 false failures in 160 waits, against 7 in 120 without it."""
+
+
+class WaitTrigger(BaseTrigger):
+    """Looks until a wait is over or its deadline has passed, and says so in one event.
+
+    The event: `status` (done, again, failed, timeout) and `memory`, what the last look remembered.
+
+    :param step: the import path of the step, a `kafka_migration.waiting.WaitStep`
+    :param connections: the ids of the plan's connections, by side
+    :param brief: what the step prepared
+    :param memory: what the last look in the worker remembered
+    :param deadline: when the wait has timed out, in seconds since the epoch
+    :param poll: seconds between two looks
+    """
+
+    def __init__(
+        self,
+        step: str,
+        connections: dict[str, str],
+        brief: dict[str, Any],
+        memory: dict[str, Any],
+        deadline: float,
+        poll: float,
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.step = step
+        self.connections = connections
+        self.brief = brief
+        self.memory = memory
+        self.deadline = deadline
+        self.poll = poll
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        return (
+            "airflow_kafka_migration.triggers.WaitTrigger",
+            {
+                "step": self.step,
+                "connections": self.connections,
+                "brief": self.brief,
+                "memory": self.memory,
+                "deadline": self.deadline,
+                "poll": self.poll,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        may_fire = time.monotonic() + DWELL
+        progress = Progress(self.log.info)
+        memory: Mapping[str, Any] = self.memory
+        watch: Watch | None = None
+        while True:
+            try:
+                if watch is None:
+                    watch = await asyncio.to_thread(self._open)
+                status, look = await asyncio.to_thread(self._look, watch, memory)
+            except Exception:
+                self.log.exception("Watching failed; a worker looks now, and fails with its own error if it cannot")
+                status = "failed"
+            else:
+                memory = look.memory
+                progress.tell(look.lines)
+            left = may_fire - time.monotonic()
+            if status != "waiting" and left <= 0:
+                yield TriggerEvent({"status": status, "memory": dict(memory)})  # type: ignore[no-untyped-call]
+                return
+            await asyncio.sleep(self.poll if left <= 0 else min(self.poll, left))
+
+    def _open(self) -> Watch:
+        from kafka_migration.clusters.client import Clusters
+        from kafka_migration.sides import Side
+
+        clusters = Clusters(
+            _shared(Side.SOURCE, self.connections["source"]), _shared(Side.TARGET, self.connections["target"])
+        )
+        return resolve_name(self.step), clusters
+
+    def _look(self, watch: Watch, memory: Mapping[str, Any]) -> tuple[str, Look]:
+        from kafka_migration.errors import ClusterError
+        from kafka_migration.waiting import Look, Outcome
+
+        step, clusters = watch
+        now = time.time()
+        try:
+            look = step.look(clusters, self.brief, memory, now)
+        except ClusterError as error:
+            # A cluster that does not answer for a while ends no wait.
+            look = Look(Outcome.WAITING, lines=tuple(str(error).splitlines()), memory=memory)
+        if look.outcome is Outcome.WAITING and now >= self.deadline:
+            return "timeout", look
+        return look.outcome.value, look
+
+
+_clusters: WeakValueDictionary[tuple[str, str, str], Cluster] = WeakValueDictionary()
+_clusters_lock = threading.Lock()
+
+
+def _shared(side: Side, connection_id: str) -> Cluster:
+    """One cluster object, and so one client, for all triggers of this process that use the same connection."""
+    from airflow_kafka_migration.hooks import KafkaClusterHook
+    from kafka_migration.clusters.client import Cluster
+
+    config = KafkaClusterHook(connection_id).config()
+    digest = hashlib.sha256(repr(sorted(config.items())).encode()).hexdigest()
+    key = (side.value, connection_id, digest)
+    with _clusters_lock:
+        return _clusters.setdefault(key, Cluster(side, connection_id, config, logging.getLogger("kafka_migration")))
