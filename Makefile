@@ -1,0 +1,69 @@
+# `make help` lists what there is. Needs Python 3.11 or newer and access to package registries, nothing else.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help demo up down clean test bench lock environment
+
+VENV := .venv
+RUN := PYTHONPATH=include $(VENV)/bin/python -m
+COMPILE := $(VENV)/bin/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header
+STAMP := $(VENV)/.installed
+ifndef PYTHON
+PYTHON := $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+endif
+
+# What may be set on `make demo`, from the command line or the environment, and whatever else was set there.
+quoted = '$(subst ','\'',$(1))'
+SETTINGS = $(foreach name,SCHEME ROLLBACK DAMAGE BROKERS SECURE,$(call quoted,$(name)=$($(name)))) \
+	$(foreach name,$(filter-out PYTHON=%,$(MAKEOVERRIDES)),$(call quoted,$(name)))
+NOTHING_COUNTED := verdict INCONCLUSIVE produced=0 lost=0 repeated=0 out_of_order=0
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
+
+demo: ## migrate the live shop from one Kafka cluster to another and count every message
+	@$(call python,echo "$(NOTHING_COUNTED) reason=no_python")
+	@PYTHONPATH=include $(PYTHON) -m demo check $(SETTINGS)
+	@trap 'echo "$(NOTHING_COUNTED) reason=interrupted"; exit 130' INT TERM HUP; \
+	$(MAKE) --no-print-directory environment || { echo "$(NOTHING_COUNTED) reason=environment"; exit 1; }
+	@exec env $(RUN) demo demo $(SETTINGS)
+
+up: environment ## start the clusters, the shop and Airflow, and leave them running
+	@exec env $(RUN) demo up
+
+down: ## stop what `make up` or a killed `make demo` left running
+	@if [ -x $(VENV)/bin/python ]; then exec env $(RUN) demo down; fi
+
+clean: ## stop it, and remove the environment and all that was written in the checkout
+	@if [ -x $(VENV)/bin/python ]; then exec env $(RUN) demo clean; fi
+	@rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+test: environment ## check format, lint, types and imports, then run every test on real brokers
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/mypy
+	@PYTHONPATH=include:plugins $(VENV)/bin/lint-imports
+	@$(VENV)/bin/python -m pytest
+
+bench: environment ## the migration as a plain script beside the same as a DAG run
+	@exec env PYTHONPATH=include:. $(VENV)/bin/python -m benchmarks
+
+lock: environment ## resolve the requirements anew
+	@$(COMPILE) --output-file requirements.txt requirements.in
+	@$(COMPILE) --output-file requirements-dev.txt --constraint requirements.txt requirements-dev.in
+
+environment: $(STAMP)
+
+$(STAMP): requirements-dev.txt
+	@$(call python,true)
+	@echo "Making the environment in $(VENV) with $$($(PYTHON) --version)"
+	@$(VENV)/bin/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@$(VENV)/bin/uv pip sync --quiet --require-hashes --python $(VENV)/bin/python requirements-dev.txt
+	@touch $(STAMP)
+
+# Says what is missing, then runs $(1), when there is no Python that will do.
+python = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	echo "No Python 3.11 or newer was found. Install one, or name it: make PYTHON=/path/to/python3" >&2; $(1); exit 1; }

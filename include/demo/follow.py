@@ -1,0 +1,92 @@
+"""Follows one DAG run to its end: answers its approvals, and hands each look at it to a view.
+
+Acts on the run only by answering approvals. Tells nothing about what the run did; that is the evidence's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from demo.rest import AirflowClient, LogLine, TaskRow
+from demo.view import RunPicture, View
+
+_LOOK_EVERY = 0.4
+_LOGS_EVERY = 1.0
+_NEVER = datetime.max.replace(tzinfo=UTC)
+_WITH_LOG = {"running", "deferred", "up_for_retry"}
+_APPROVE = "Approve"
+
+
+class RunTookTooLong(Exception):
+    """The run had not ended within the time that a demo may take."""
+
+
+class Run:
+    """One triggered run of one DAG."""
+
+    def __init__(self, client: AirflowClient, dag_id: str, run_id: str) -> None:
+        self._client = client
+        self._order = {task: index for index, task in enumerate(client.task_order(dag_id))}
+        self._lines: dict[str, str] = {}
+        self._lines_read = 0.0
+        self.dag_id = dag_id
+        self.run_id = run_id
+
+    def follow(self, view: View, *, timeout: float, check: Callable[[], None]) -> str:
+        """Until the run has ended; its state. `check` is called with each look and may raise."""
+        deadline = time.monotonic() + timeout
+        while True:
+            check()
+            state = self._client.run_state(self.dag_id, self.run_id)
+            rows = self.tasks()
+            self._answer_approvals(view)
+            self._read_lines(rows)
+            view.show(RunPicture(self.dag_id, state, rows, self._lines, datetime.now(UTC)))
+            if state in ("success", "failed"):
+                return state
+            if time.monotonic() > deadline:
+                raise RunTookTooLong(f"{self.dag_id} was still {state} after {timeout:.0f} s.")
+            time.sleep(_LOOK_EVERY)
+
+    def tasks(self) -> list[TaskRow]:
+        """In the order in which they started; those that have not come last, in the order of the graph."""
+        rows = self._client.tasks(self.dag_id, self.run_id)
+        return sorted(rows, key=lambda row: (row.started or _NEVER, self._order.get(row.task_id, 0), row.map_index))
+
+    def failures(self) -> dict[str, list[str]]:
+        """The failed tasks, each with the last error lines of its log."""
+        return {
+            row.name: [line.text for line in self._own_lines(row) if line.level in ("error", "critical")][-3:]
+            for row in self.tasks()
+            if row.state == "failed"
+        }
+
+    def _answer_approvals(self, view: View) -> None:
+        for approval in self._client.pending_approvals(self.dag_id, self.run_id):
+            if _APPROVE in approval.options:
+                self._client.answer(self.dag_id, self.run_id, approval, _APPROVE)
+                view.say(f"{approval.task_id}: “{approval.subject}” approved by the demo")
+
+    def _read_lines(self, rows: Sequence[TaskRow]) -> None:
+        if time.monotonic() - self._lines_read < _LOGS_EVERY:
+            return
+        self._lines_read = time.monotonic()
+        self._lines = {
+            row.name: own[-1].text.splitlines()[0]
+            for row in rows
+            if row.state in _WITH_LOG and (own := [line for line in self._own_lines(row) if line.text.strip()])
+        }
+
+    def _own_lines(self, row: TaskRow) -> list[LogLine]:
+        lines = self._client.log(self.dag_id, self.run_id, row)
+        return [line for line in lines if not _is_housekeeping(line)]
+
+
+def _is_housekeeping(line: LogLine) -> bool:
+    """Whether Airflow itself wrote it, as it does before and after every task's own lines."""
+    airflows = line.logger in ("", "task", "supervisor") or line.logger.startswith(
+        ("airflow.dag_processing.", "airflow.sdk.")
+    )
+    return airflows and line.level not in ("error", "critical")

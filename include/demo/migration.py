@@ -1,0 +1,82 @@
+"""The act of a demo: the shop is migrated through Airflow, then every message is counted.
+
+Uses only what a person has too: Airflow's API, the evidence on disk, and the shop's own witness logs.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from demo.follow import Run
+from demo.stage import Stage
+from demo.verdict import Tally, Verdict, judge
+from demo.view import print_table, say, view_for
+
+DAG = "orders.migrate"
+
+_SHOP_RUNS_FIRST = 8.0
+_DAG_WITHIN = 60.0
+_RUN_WITHIN = 900.0
+
+
+def migrate(stage: Stage, console: Console) -> Verdict:
+    """Trigger the migration, follow it to its end, let the groups finish, count."""
+    client = stage.client
+    client.wait_for_dag(DAG, _DAG_WITHIN, stage.raise_if_dead)
+    time.sleep(max(0.0, _SHOP_RUNS_FIRST - stage.shop_has_run))  # history to keep, a backlog to drain
+    run_id = datetime.now(UTC).strftime("demo-%Y%m%dT%H%M%SZ")
+    client.trigger(DAG, run_id, {})
+    say(console, f"{DAG} triggered as {run_id}; watch it at {stage.airflow.login.url}")
+    run = Run(client, DAG, run_id)
+    with view_for(console) as view:
+        state = run.follow(view, timeout=_RUN_WITHIN, check=stage.raise_if_dead)
+    evidence = _Evidence.of_run(stage.evidence, run_id)
+    tally = Tally()
+    _summarize(console, stage, run, evidence)
+    return judge(run_state=state, gate=evidence.verdict, tally=tally, not_moved=[])
+
+
+@dataclass(frozen=True)
+class _Evidence:
+    """What the run left on disk; empty where it left nothing."""
+
+    file: Path | None
+    content: dict[str, Any]
+
+    @classmethod
+    def of_run(cls, root: Path, run_id: str) -> _Evidence:
+        found = sorted(root.glob(f"*/*/{run_id}/evidence.json"))
+        if not found:
+            return cls(None, {})
+        return cls(found[0], json.loads(found[0].read_text(encoding="utf-8")))
+
+    @property
+    def verdict(self) -> str | None:
+        return self.content.get("verdict")
+
+    @property
+    def summary(self) -> dict[str, str]:
+        return {str(label): str(text) for label, text in self.content.get("summary", {}).items()}
+
+
+def _summarize(console: Console, stage: Stage, run: Run, evidence: _Evidence) -> None:
+    for name, errors in run.failures().items():
+        say(console, f"{name} failed; its log is under {stage.airflow.task_logs / f'dag_id={DAG}'}")
+        for text in errors:
+            console.print(f"  {text}", markup=False, highlight=False)
+    if evidence.file is None:
+        say(console, f"The run left no evidence in {stage.evidence}.")
+        return
+    print_table(console, "Evidence", evidence.summary)
+    print_table(
+        console,
+        "",
+        {"evidence.json": str(evidence.file), "evidence.html": str(evidence.file.with_suffix(".html"))},
+    )

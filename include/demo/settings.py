@@ -1,0 +1,47 @@
+"""What may be set on `make demo`, and the values that exist. Uses the standard library alone.
+
+So a mistake is answered at once, before anything is installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class BadSetting(Exception):
+    """Something was set that there is not, or not yet. `reason` is one word for the verdict."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+_ALLOWED = {
+    "SCHEME": ("producers_first", "producers_later", "mirror_first", "disaster_recovery"),
+    "ROLLBACK": ("after_producers", "after_consumers"),
+    "DAMAGE": ("1",),
+    "BROKERS": ("3",),
+    "SECURE": ("1",),
+}
+_THERE_NOW = {"SCHEME": ("producers_first",)}
+
+
+def check(assignments: Iterable[str]) -> None:
+    """Refuse what cannot be done. Each is `NAME=value`; an empty value is one that was not set."""
+    for assignment in assignments:
+        name, _, value = assignment.partition("=")
+        if name not in _ALLOWED:
+            raise BadSetting(f"{name} cannot be set. What can: {_all_allowed()}.", "unknown_setting")
+        if value and value not in _ALLOWED[name]:
+            raise BadSetting(f"{name}={value} is unknown. Allowed: {_allowed(name)}.", "unknown_value")
+        if value and value not in _THERE_NOW.get(name, ()):
+            there = ", ".join(f"{key}={one}" for key, values in _THERE_NOW.items() for one in values)
+            raise BadSetting(f"{name}={value}: not yet. What there is now: {there}.", "not_yet")
+
+
+def _allowed(name: str) -> str:
+    return ", ".join(f"{name}={value}" for value in _ALLOWED[name])
+
+
+def _all_allowed() -> str:
+    return "; ".join(f"{name}={'|'.join(values)}" for name, values in _ALLOWED.items())

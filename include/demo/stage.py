@@ -1,0 +1,184 @@
+"""The whole stage of a demo on this machine: two Kafka clusters, the live shop, and Airflow.
+
+Starts side by side what can start side by side, and ends everything, also what a killed predecessor left.
+Knows nothing of a migration.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from demo import leftovers, paths
+from demo.airflow import Airflow, AirflowError
+from demo.claim import Claim
+from demo.kafka import KafkaCluster
+from demo.rest import AirflowClient, Connection
+from demo.shop import Shop
+from demo.waiting import WaitedInVain, wait_until
+
+_READY_WITHIN = 150.0
+_LANES_END_WITHIN = 5.0
+
+# What a new start leaves as it is: who may run here, what was proved, and what `make up` is writing.
+KEPT = ("claim", "evidence", "up.log")
+
+Say = Callable[[str], None]
+
+
+class Stage:
+    """One demo's processes and folders. They end with this process, however it ends.
+
+    `dags` is the folder that Airflow reads, `say` is told of each part as it comes up.
+    """
+
+    def __init__(self, state: Path, *, dags: Path, plugins: Path, say: Say, command: str = "demo") -> None:
+        self._claim = Claim(state, command)  # before anything of that folder is looked at or ended
+        self._state = state
+        self._say = say
+        self._began = time.monotonic()
+        leftovers.mark(state)
+        ended = clear(state)
+        if ended:
+            say(f"ended {len(ended)} processes that an earlier start had left")
+        self.evidence = state / "evidence"
+        self.source = KafkaCluster("source", state / "source")
+        self.target = KafkaCluster("target", state / "target")
+        sockets = paths.socket_folder(state)
+        self.shop = Shop(state / "shop", sockets)
+        self.airflow = Airflow(
+            state / "airflow",
+            sockets,
+            dags=dags,
+            plugins=plugins,
+            environment={"KAFKA_MIGRATION_EVIDENCE": str(self.evidence)},
+        )
+        self.client = AirflowClient(self.airflow.login)
+        self._lanes: list[_Lane] = []
+        self._stopping = False
+        self._shop_since = float("inf")
+        self.ready = False
+
+    def start(self) -> None:
+        """Return when the shop runs against the source and Airflow is ready to migrate it."""
+        source = self._lane("Kafka cluster source", lambda: _start(self.source))
+        target = self._lane("Kafka cluster target", lambda: _start(self.target))
+        airflow = self._lane("Airflow", self._start_airflow)
+        self._wait_for(source)
+        self.shop.prepare(self.source.bootstrap_servers)
+        self.shop.start()
+        self._shop_since = time.monotonic()
+        self._came_up("the shop")
+        self._wait_for(target, airflow)
+        for connection in self._connections():
+            self.client.add_connection(connection)
+        self.ready = True
+
+    @property
+    def shop_has_run(self) -> float:
+        """Seconds since all services of the shop run."""
+        return time.monotonic() - self._shop_since
+
+    def raise_if_dead(self) -> None:
+        """Say which part has died, where one has."""
+        self.airflow.raise_if_dead()
+
+    def stop(self) -> None:
+        """End everything, whatever state it is in, and leave no process."""
+        self._stopping = True
+        for part in (self.shop.stop, self.airflow.stop, self.source.kill, self.target.kill):
+            with suppress(Exception):  # what resists is ended below
+                part()
+        for lane in self._lanes:
+            lane.join(_LANES_END_WITHIN)
+        leftovers.end_all(self._state)
+
+    def _start_airflow(self) -> None:
+        self.airflow.start()
+        try:
+            wait_until(self._airflow_is_healthy, timeout=_READY_WITHIN, what="Airflow to be healthy")
+        except WaitedInVain as error:
+            raise AirflowError(f"{error} {self.client.unhealthy()}\n{self.airflow.log_tails()}") from error
+        self.client.warm_up()
+
+    def _airflow_is_healthy(self) -> bool:
+        self.airflow.raise_if_dead()
+        return not self.client.unhealthy()
+
+    def _connections(self) -> Iterable[Connection]:
+        for cluster in (self.source, self.target):
+            yield Connection(
+                f"kafka_{cluster.name}",
+                "kafka",
+                {"bootstrap.servers": cluster.bootstrap_servers},
+                description=f"The demo's {cluster.name} cluster",
+            )
+        control = self.shop.connection
+        yield Connection(
+            "shop_supervisor",
+            "generic",
+            {"socket": str(control.socket), "env_directory": str(control.env_directory)},
+            login=control.user,
+            password=control.password,
+            description="The supervisor that runs the demo's shop",
+        )
+
+    def _lane(self, name: str, work: Callable[[], None]) -> _Lane:
+        def run() -> None:
+            work()
+            self._came_up(name)
+
+        lane = _Lane(name, run)
+        self._lanes.append(lane)
+        lane.start()
+        return lane
+
+    def _wait_for(self, *lanes: _Lane) -> None:
+        """Until those have ended well; a failure of any lane is raised at once."""
+        while any(lane.is_alive() for lane in lanes):
+            self._raise_failure()
+            time.sleep(0.02)
+        self._raise_failure()
+
+    def _raise_failure(self) -> None:
+        for lane in self._lanes:
+            if lane.failure is not None:
+                raise lane.failure
+
+    def _came_up(self, name: str) -> None:
+        if not self._stopping:
+            self._say(f"{name} is up after {time.monotonic() - self._began:.1f} s")
+
+
+def clear(state: Path, keep: Iterable[str] = KEPT) -> list[str]:
+    """End and remove what an earlier demo of that folder left; the processes that were ended."""
+    ended = leftovers.end_all(state)
+    for entry in state.iterdir():
+        if entry.name not in keep:
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    return ended
+
+
+class _Lane(threading.Thread):
+    """One part's way up, beside the others; its failure is kept for whoever waits."""
+
+    def __init__(self, name: str, work: Callable[[], None]) -> None:
+        super().__init__(name=name, daemon=True)
+        self._work = work
+        self.failure: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            self._work()
+        except Exception as error:  # raised again by the thread that waits for this one
+            self.failure = error
+
+
+def _start(cluster: KafkaCluster) -> None:
+    cluster.format()
+    cluster.start()
+    cluster.wait_ready()
