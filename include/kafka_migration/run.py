@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 from kafka_migration.clusters.client import Clusters
+from kafka_migration.plan.graph import Graph
 from kafka_migration.plan.model import Plan
 from kafka_migration.records import Records
 from kafka_migration.report import StepReport
 from kafka_migration.services.controller import Controllers
 
 
-@dataclass(frozen=True)
+@dataclass
 class Run:
     """What a step works with.
 
     `clusters` reaches source and target, `controllers` the services by name, `records` outlives the run.
-    `dry_run`: everything is read and shown, nothing is changed. `secret_of(connection, field)` resolves a secret.
+    `dry_run`: everything is read and shown, nothing is changed. `other_plans`: what else is planned here.
     """
 
     plan: Plan
@@ -30,8 +32,13 @@ class Run:
     controllers: Controllers
     records: Records
     dry_run: bool = False
+    other_plans: Sequence[Plan] = ()
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("kafka_migration"))
     now: Callable[[], float] = time.time
+
+    @cached_property
+    def graph(self) -> Graph:
+        return Graph.of(self.plan)
 
 
 class ActStep(Protocol):

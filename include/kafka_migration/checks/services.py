@@ -1,0 +1,79 @@
+"""Do the controllers answer, and does every service run with the source's address, or where this plan has moved it?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kafka_migration.checks.scene import Scene
+from kafka_migration.errors import ServiceError
+from kafka_migration.findings import Finding, Status
+from kafka_migration.plan.model import ControllerSpec
+from kafka_migration.services.controller import Observation, State
+from kafka_migration.sides import Side
+
+
+def check_services(scene: Scene) -> list[Finding]:
+    return [*_controllers(scene), *_where(scene), *_in_two_plans(scene)]
+
+
+def _controllers(scene: Scene) -> Iterable[Finding]:
+    for name, controller in scene.run.controllers.items():
+        for number, problem in enumerate(controller.check()):
+            yield Finding(
+                f"controller/{name}" + (f"-{number + 1}" if number else ""),
+                Status.FAIL,
+                problem,
+                "a controller that answers",
+                "nothing can be switched before this is mended",
+            )
+
+
+def _where(scene: Scene) -> Iterable[Finding]:
+    addresses = scene.run.clusters.addresses
+    for name, seen in scene.services.items():
+        if isinstance(seen, ServiceError):
+            continue  # its controller's own finding says so
+        problem = _problem(scene, name, seen)
+        yield Finding(
+            f"service-address/{name}",
+            Status.FAIL if problem else Status.PASS,
+            problem or f"{seen} ({seen.how})",
+            "" if not problem else f"running with the source's address ({addresses.source})",
+            ""
+            if not problem
+            else "start it as it should be, or correct the connection's bootstrap.servers, then run again",
+        )
+
+
+def _problem(scene: Scene, name: str, seen: Observation) -> str:
+    if seen.state is State.UNSEEN:
+        return ""
+    if seen.state is State.STOPPED:
+        return "" if name in scene.moved else f"{name} does not run ({seen.how})"
+    if seen.address is None:
+        return f"{name} runs, but the address it uses cannot be seen ({seen.how})"
+    if seen.side is None:
+        return f"{name} runs with {seen.address}, which is neither cluster's address"
+    if seen.side is Side.TARGET and name not in scene.moved:
+        return f"{name} runs with the target's address already ({seen.address}), and this plan has not moved it"
+    return ""
+
+
+def _in_two_plans(scene: Scene) -> Iterable[Finding]:
+    """The same program in two plans: each would move it under the other's feet."""
+    mine = {_key(service.controller): service.name for service in scene.run.plan.services}
+    for other in scene.run.other_plans:
+        for service in other.services:
+            if _key(service.controller) in mine and service.controller.kind != "manual":
+                name = mine[_key(service.controller)]
+                yield Finding(
+                    f"service-in-two-plans/{name}",
+                    Status.FAIL,
+                    f"service {name} is also service {service.name} of plan {other.plan}",
+                    "a service in one plan only",
+                    "take it out of one of the two plans",
+                )
+
+
+def _key(spec: ControllerSpec) -> str:
+    return f"{spec.kind} {sorted(spec.settings.items())}"

@@ -1,0 +1,102 @@
+"""What several steps need: stages of the cutover, the change window, services side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from kafka_migration.errors import OutsideWindow, ServiceError
+from kafka_migration.offsets import TopicPartition
+from kafka_migration.passes import FIRST_STAGE, Pass
+from kafka_migration.plan.model import Service
+from kafka_migration.report import Table
+from kafka_migration.run import Run
+from kafka_migration.services.controller import Controller, Observation
+from kafka_migration.sides import Side
+
+T = TypeVar("T")
+
+
+def check_window(run: Run, doing: str) -> None:
+    """Raise `OutsideWindow` when an irreversible step is reached outside the plan's change window."""
+    window, now = run.plan.window, datetime.fromtimestamp(run.now(), UTC)
+    if window.not_before and now < window.not_before:
+        raise OutsideWindow(
+            f"{doing}: the change window opens at {window.not_before.isoformat()}; nothing was changed."
+            " Clear this task when it has opened."
+        )
+    if window.not_after and now > window.not_after:
+        raise OutsideWindow(
+            f"{doing}: the change window closed at {window.not_after.isoformat()}; nothing was changed."
+            " Move the window in the plan and trigger a new run, or roll back."
+        )
+
+
+def stage_of(run: Run, topic: str) -> str:
+    """The stage in which the topic reaches its cutover point: the name of a unit, or the first."""
+    return next((unit.name for unit in run.graph.readers if topic in unit.settles), FIRST_STAGE)
+
+
+def stages_read(run: Run, services: Iterable[Service]) -> set[str]:
+    """The stages of all topics that these services read."""
+    return {stage_of(run, topic) for service in services for topic in service.reads}
+
+
+def moved_topics(current: Pass) -> list[str]:
+    """The topics of this pass, as its first run found them."""
+    return list(current.note("topics") or ())
+
+
+def topics_of_stage(run: Run, current: Pass, stage: str) -> list[str]:
+    return [topic for topic in moved_topics(current) if stage_of(run, topic) == stage]
+
+
+def points_for(run: Run, current: Pass, service: Service) -> dict[str, dict[TopicPartition, int]]:
+    """By group of the service: the latest cutover point of every partition of the topics it reads."""
+    latest = current.latest_points(stages_read(run, [service]))
+    return {
+        consumes.group: {tp: end for tp, end in latest.items() if tp.topic in consumes.topics}
+        for consumes in service.consumes
+    }
+
+
+def side_by_side(things: Sequence[T], deed: Callable[[T], object]) -> None:
+    """Do the same with each at once; when several fail, one error names all of them."""
+    if not things:
+        return
+    with ThreadPoolExecutor(max_workers=min(32, len(things))) as pool:
+        futures = [pool.submit(deed, thing) for thing in things]
+    errors = [error for future in futures if (error := future.exception()) is not None]
+    if len(errors) == 1 or any(not isinstance(error, ServiceError) for error in errors):
+        raise next((e for e in errors if not isinstance(e, ServiceError)), errors[0])
+    if errors:
+        raise type(errors[0])("\n".join(str(error) for error in errors))
+
+
+def observe_all(controllers: Iterable[Controller]) -> dict[str, Observation]:
+    """What each service does now. Raises `ServiceError`."""
+    return {controller.service.name: controller.observe() for controller in controllers}
+
+
+def observations_table(title: str, seen: dict[str, Observation]) -> Table:
+    return Table(
+        title,
+        ("service", "state", "side", "address in use", "address configured", "seen in"),
+        tuple(
+            (
+                name,
+                o.state.value,
+                o.side.value if o.side else "-",
+                o.address or "-",
+                o.configured or "-",
+                o.how,
+            )
+            for name, o in sorted(seen.items())
+        ),
+    )
+
+
+def address_of(run: Run, side: Side) -> str:
+    return run.clusters.addresses.of(side)

@@ -1,0 +1,248 @@
+"""Step that waits: every group of one service has drained the topics it reads up to their cutover points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kafka_migration.clusters.client import Clusters
+from kafka_migration.clusters.protocol import speak
+from kafka_migration.groups.commits import committed
+from kafka_migration.groups.drain import Drain, Position, Reader, judge
+from kafka_migration.offsets import TopicPartition, Which, from_json, read_several, to_json
+from kafka_migration.passes import Pass, current_pass, some
+from kafka_migration.report import StepReport, Table
+from kafka_migration.run import Run
+from kafka_migration.steps.common import points_for, stages_read
+from kafka_migration.stragglers import find_stragglers, settle_stragglers
+from kafka_migration.waiting import Look, Outcome
+
+_WORTH_READING = 1000  # offsets left at which a group on its way is looked at by reading, not by arithmetic
+_SAMPLES = 240  # kept for the picture of the drain; halved when full, so that memory stays flat
+_RATE_OVER = 10.0  # seconds over which the rate is taken
+
+
+class DrainStep:
+    """`args`: `service`. One row a group: messages left at most, rate, time left."""
+
+    name = "drained"
+
+    def timeout(self, run: Run) -> float:
+        return run.plan.drain.timeout
+
+    def prepare(self, run: Run, args: Mapping[str, Any]) -> dict[str, Any]:
+        service = run.plan.service(str(args["service"]))
+        current = current_pass(run.records)
+        if run.dry_run:
+            return {"service": service.name, "groups": {}, "retention": {}}
+        already = current.switched(service.name) is not None
+        if not already:
+            stages = sorted(stages_read(run, [service]))
+            stragglers = find_stragglers(run, current, stages)
+            if stragglers:
+                run.log.warning("messages behind the cutover point:\n%s", "\n".join(f"  {s}" for s in stragglers))
+                for point in settle_stragglers(run, current, stages, stragglers):
+                    run.log.warning("cutover point frozen anew: number %d", point.number)
+        points = points_for(run, current, service)
+        proven = current.drained(service.name)
+        return {
+            "service": service.name,
+            "switched": already,
+            "groups": {
+                c.group: {
+                    "points": to_json(points[c.group]),
+                    "begins": to_json(current.begins.get(c.group, {})),
+                    "proven": to_json(proven.get(c.group, {})),
+                    "reset": c.auto_offset_reset,
+                }
+                for c in service.consumes
+                if c.offsets == "group"
+            },
+        }
+
+    def look(self, clusters: Clusters, brief: Mapping[str, Any], memory: Mapping[str, Any], now: float) -> Look:
+        if brief.get("switched") or not brief["groups"]:
+            return Look(Outcome.DONE, ("nothing to wait for",))
+        points = {g: from_json(of["points"]) for g, of in brief["groups"].items()}
+        partitions = {tp for p in points.values() for tp in p}
+        offsets = read_several(clusters.source, partitions, (Which.START, Which.END))
+        passed = sorted(
+            tp for tp in partitions if offsets[Which.END][tp] > max(p[tp] for p in points.values() if tp in p)
+        )
+        if passed and to_json({tp: offsets[Which.END][tp] for tp in passed}) != memory.get("passed"):
+            # Visible or not is for `prepare` to find out, once for each movement of an end.
+            kept = {**memory, "passed": to_json({tp: offsets[Which.END][tp] for tp in passed})}
+            return Look(Outcome.AGAIN, (), kept, f"the source has grown past the cutover point: {some(passed)}")
+        commits = committed(clusters.source, points)
+        readers = [_reader(group, brief, points[group], commits[group], memory) for group in points]
+        positions = judge(clusters.source, readers, offsets[Which.START])
+        kept = _remember(memory, positions, commits, offsets[Which.START], now)
+        lines = tuple(_line(clusters, group, at, kept, now) for group, at in positions.items())
+        expired = [
+            f"group {group}, {p.partition}: offsets {p.next if p.committed is None else p.committed:,} to"
+            f" {p.log_start:,} were deleted before it read them"
+            for group, at in positions.items()
+            for p in at.values()
+            if p.verdict is Drain.EXPIRED
+        ]
+        if expired:
+            return Look(Outcome.FAILED, lines, kept, "retention has overtaken the drain:\n  " + "\n  ".join(expired))
+        done = all(p.drained for at in positions.values() for p in at.values())
+        return Look(Outcome.DONE if done else Outcome.WAITING, lines, kept)
+
+    def settle(self, run: Run, brief: Mapping[str, Any], look: Look) -> StepReport:
+        name = brief["service"]
+        service = run.plan.service(name)
+        if run.dry_run:
+            return StepReport(f"would wait until {', '.join(service.groups)} have drained the source")
+        current = current_pass(run.records)
+        if brief["switched"]:
+            at = current.switched(name) or {}
+            return StepReport(f"{name} had drained and was switched by run {at.get('run_id')}")
+        readers, positions = positions_now(run, current, name)
+        current.set_drained(name, {r.group: r.commits for r in readers})
+        external = [c.group for c in service.consumes if c.offsets == "external"]
+        return StepReport(
+            summary=f"{name} has drained: nothing visible is left for {', '.join(service.groups)} before the cutover point",
+            tables=[positions_table(positions)],
+            notes=[f"group {g} keeps its offsets outside Kafka: a person has to confirm it" for g in external],
+            data={
+                "service": name,
+                "samples": look.memory.get("samples", {}),
+                "positions": [
+                    {
+                        "group": g,
+                        "partition": str(p.partition),
+                        "committed": p.committed,
+                        "point": p.point,
+                        "verdict": p.verdict.value,
+                    }
+                    for g, at in positions.items()
+                    for p in at.values()
+                ],
+            },
+        )
+
+
+def positions_now(run: Run, current: Pass, name: str) -> tuple[list[Reader], dict[str, dict[TopicPartition, Position]]]:
+    """Where the groups of a service stand on the source now."""
+    service = run.plan.service(name)
+    points = points_for(run, current, service)
+    groups = [c.group for c in service.consumes if c.offsets == "group"]
+    commits = committed(run.clusters.source, groups)
+    proven = current.drained(name)
+    readers = [
+        Reader(g, points[g], commits[g], current.begins.get(g, {}), _still_proven(proven.get(g, {}), commits[g]))
+        for g in groups
+    ]
+    starts = read_several(run.clusters.source, {tp for g in groups for tp in points[g]}, (Which.START,))[Which.START]
+    return readers, judge(run.clusters.source, readers, starts)
+
+
+def positions_table(positions: Mapping[str, Mapping[TopicPartition, Position]]) -> Table:
+    return Table(
+        "Groups at the cutover point",
+        ("group", "partition", "committed", "cutover point", "offsets behind", "verdict"),
+        tuple(
+            (group, str(p.partition), p.committed, p.point, max(0, p.point - (p.committed or 0)), p.verdict.value)
+            for group, at in sorted(positions.items())
+            for p in sorted(at.values(), key=lambda p: p.partition)
+        ),
+    )
+
+
+def _reader(
+    group: str,
+    brief: Mapping[str, Any],
+    points: Mapping[TopicPartition, int],
+    commits: Mapping[TopicPartition, int],
+    memory: Mapping[str, Any],
+) -> Reader:
+    of = brief["groups"][group]
+    before = from_json(memory.get("commits", {}).get(group, {}))
+    moving = frozenset(
+        tp
+        for tp, point in points.items()
+        if tp in commits and commits[tp] > before.get(tp, commits[tp]) and point - commits[tp] > _WORTH_READING
+    )
+    proven = _still_proven(from_json(of["proven"]), commits)
+    return Reader(group, points, commits, from_json(of["begins"]), proven, moving)
+
+
+def _still_proven(
+    proven: Mapping[TopicPartition, int], commits: Mapping[TopicPartition, int]
+) -> dict[TopicPartition, int]:
+    return {tp: offset for tp, offset in proven.items() if commits.get(tp, -1) >= offset}
+
+
+def _remember(
+    memory: Mapping[str, Any],
+    positions: Mapping[str, Mapping[TopicPartition, Position]],
+    commits: Mapping[str, Mapping[TopicPartition, int]],
+    starts: Mapping[TopicPartition, int],
+    now: float,
+) -> dict[str, Any]:
+    samples = {group: list(memory.get("samples", {}).get(group, ())) for group in positions}
+    for group, at in positions.items():
+        samples[group].append([round(now, 2), sum(p.left for p in at.values())])
+        if len(samples[group]) > _SAMPLES:
+            samples[group] = samples[group][::2]
+    return {
+        "passed": memory.get("passed"),
+        "commits": {group: to_json(commits[group]) for group in positions},
+        "samples": samples,
+        "starts": {"at": now, "offsets": to_json(starts)} if not memory.get("starts") else memory["starts"],
+        "starts_now": {"at": now, "offsets": to_json(starts)},
+    }
+
+
+def _line(
+    clusters: Clusters, group: str, at: Mapping[TopicPartition, Position], memory: Mapping[str, Any], now: float
+) -> str:
+    left = sum(p.left for p in at.values())
+    if all(p.drained for p in at.values()):
+        return f"{group}: drained"
+    waiting_for = [p.partition for p in at.values() if p.verdict is Drain.OPEN]
+    if waiting_for:
+        with speak(clusters.source) as protocol:
+            held = protocol.open_transactions(waiting_for) if protocol else None
+        return f"{group}: an open transaction holds it up: {some([str(t) for t in held or waiting_for])}"
+    never = [p.partition for p in at.values() if p.verdict is Drain.NO_COMMIT]
+    rate = _rate(memory["samples"][group])
+    time_left = f"about {_duration(left / rate)}" if rate > 0 else "not moving"
+    text = f"{group}: {left:,} left, {rate:,.0f}/s, {time_left}"
+    if never:
+        text += f"; has not committed on {some(never)} yet"
+    return text + _race(at, memory)
+
+
+def _rate(samples: list[list[float]]) -> float:
+    """Messages a second over the last samples."""
+    last = samples[-1]
+    first = next((s for s in samples if last[0] - s[0] <= _RATE_OVER), last)
+    return max(0.0, (first[1] - last[1]) / (last[0] - first[0])) if last[0] > first[0] else 0.0
+
+
+def _race(at: Mapping[TopicPartition, Position], memory: Mapping[str, Any]) -> str:
+    """Whether deletion will reach the group before it has read: log starts move as well."""
+    before, now = memory["starts"], memory["starts_now"]
+    seconds = now["at"] - before["at"]
+    if seconds <= 0:
+        return ""
+    soonest: tuple[float, TopicPartition] | None = None
+    for tp, p in at.items():
+        moved = now["offsets"][str(tp)] - before["offsets"][str(tp)]
+        if moved > 0 and not p.drained:
+            reach = (p.next - p.log_start) / (moved / seconds)
+            soonest = min(soonest, (reach, tp)) if soonest else (reach, tp)
+    if soonest is None:
+        return ""
+    return f"; WARNING: retention reaches {soonest[1]} in about {_duration(soonest[0])}: raise its retention.ms now"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

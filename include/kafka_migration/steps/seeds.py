@@ -1,0 +1,114 @@
+"""Step: seed every group on the target at its end of that moment, and record from where it reads the source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kafka_migration.groups.commits import committed
+from kafka_migration.groups.seeds import at_ends, plant
+from kafka_migration.offsets import Offsets, TopicPartition, Which, read_several
+from kafka_migration.passes import Pass, current_pass, open_pass
+from kafka_migration.report import Change, StepReport, Table
+from kafka_migration.run import Run
+from kafka_migration.steps.common import check_window, moved_topics
+from kafka_migration.topics.describe import partitions_of
+
+
+def seed(run: Run) -> StepReport:
+    """Seeds are chosen once in a pass; partitions that came since are added. Raises `OffsetsRefused`.
+
+    A group that keeps its offsets outside Kafka gets none.
+    """
+    if run.dry_run:
+        groups = ", ".join(sorted(run.plan.groups))
+        return StepReport(f"would set the offsets of {groups} on the target to the end of each partition")
+    current = open_pass(run.records)
+    seeds = _chosen(run, current)
+    moved = {g for s in run.plan.services if current.switched(s.name) or current.leaving(s.name) for g in s.groups}
+    check_window(run, "seeding groups")
+    planted = plant(run.clusters.target, {group: o for group, o in seeds.items() if group not in moved})
+    changes = [
+        Change(
+            f"group {group} on the target",
+            "no offsets",
+            f"{len(offsets)} partitions, offsets {min(offsets.values())} to {max(offsets.values())}",
+        )
+        for group, offsets in sorted(planted.items())
+    ]
+    return StepReport(
+        summary=f"{len(seeds)} groups seeded, {len(planted)} of them by this run; read back",
+        tables=[
+            Table(
+                "Seeds",
+                ("group", "topic", "partitions", "sum of seeds", "still to read on the source from"),
+                tuple(_rows(current)),
+            )
+        ],
+        changes=changes,
+    )
+
+
+def ensure_seeds(run: Run, current: Pass, groups: set[str]) -> list[Change]:
+    """Set seeds again that have gone, to the recorded offset. Raises `OffsetsRefused` for an active group."""
+    planted = plant(run.clusters.target, {g: o for g, o in current.seeds.items() if g in groups})
+    return [
+        Change(f"seed of group {group} on the target", "gone", f"set again on {len(offsets)} partitions")
+        for group, offsets in sorted(planted.items())
+    ]
+
+
+def _chosen(run: Run, current: Pass) -> dict[str, dict[TopicPartition, int]]:
+    """The recorded seeds, with those of partitions that have none yet; beginnings on the source likewise."""
+    topics = moved_topics(current)
+    groups = {g: c for g, c in run.plan.groups.items() if c.offsets == "group"}
+    target = read_several(run.clusters.target, partitions_of(run.clusters.target, topics), (Which.END,))
+    source = read_several(run.clusters.source, partitions_of(run.clusters.source, topics), (Which.START, Which.END))
+    now = committed(run.clusters.source, run.plan.groups)
+    seeds = {
+        group: wanted | current.seeds.get(group, {})
+        for group, wanted in at_ends({g: c.topics for g, c in groups.items()}, target[Which.END]).items()
+    }
+    begins = {
+        group: _begin(run, group, now.get(group, {}), source) | current.begins.get(group, {})
+        for group in run.plan.groups
+    }
+    uncommitted = current.uncommitted or {
+        group: sorted(str(tp) for tp in begins[group] if tp not in now.get(group, {})) for group in begins
+    }
+    # The beginnings first: whoever finds seeds can rely on them.
+    current.begins = begins
+    current.uncommitted = uncommitted
+    current.seeds = seeds
+    return seeds
+
+
+def _begin(
+    run: Run, group: str, commits: Offsets, offsets: Mapping[Which, Mapping[TopicPartition, int]]
+) -> dict[TopicPartition, int]:
+    """Where the group has still to read from: its commit, else where `auto.offset.reset` sends it."""
+    consumes = run.plan.groups[group]
+    reset = Which.END if consumes.auto_offset_reset == "latest" else Which.START
+    return {
+        tp: max(commits.get(tp, offsets[reset][tp]), offsets[Which.START][tp])
+        for tp in offsets[Which.END]
+        if tp.topic in consumes.topics
+    }
+
+
+def _rows(current: Pass) -> list[tuple[object, ...]]:
+    rows: list[tuple[object, ...]] = []
+    begins = current.begins
+    for group, seeds in sorted(current.seeds.items()):
+        for topic in sorted({tp.topic for tp in seeds}):
+            mine = [tp for tp in seeds if tp.topic == topic]
+            first = ", ".join(str(begins.get(group, {}).get(tp, "-")) for tp in mine[:6])
+            rows.append(
+                (group, topic, len(mine), sum(seeds[tp] for tp in mine), first + (" ..." if len(mine) > 6 else ""))
+            )
+    return rows
+
+
+def seeds_missing(run: Run) -> list[str]:
+    """The plan's groups without a recorded seed, by name."""
+    seeds = current_pass(run.records).seeds
+    return sorted(g for g, c in run.plan.groups.items() if c.offsets == "group" and g not in seeds)

@@ -1,0 +1,295 @@
+"""Steps: switch services to the target. Observe, act only on what is missing, observe again.
+
+What is stopped here is recorded first, so that a killed worker's next attempt knows a stopped service as its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+from kafka_migration.errors import Refused, ServiceError, ServiceNotBack
+from kafka_migration.findings import Finding, Status
+from kafka_migration.groups.describe import describe_groups
+from kafka_migration.offsets import Which, read_offsets
+from kafka_migration.passes import Pass, current_pass, when
+from kafka_migration.plan.graph import Unit
+from kafka_migration.report import Change, StepReport, Table
+from kafka_migration.run import Run
+from kafka_migration.services.controller import Controller, Observation, State
+from kafka_migration.sides import Side
+from kafka_migration.steps.common import (
+    check_window,
+    observations_table,
+    observe_all,
+    side_by_side,
+    stages_read,
+)
+from kafka_migration.steps.drain import positions_now, positions_table
+from kafka_migration.steps.seeds import ensure_seeds, seeds_missing
+from kafka_migration.stragglers import find_stragglers, settle_stragglers
+from kafka_migration.topics.describe import partitions_of
+
+_LATE_DRAIN = 60.0  # seconds to wait for a group to read what came behind the point just before its switch
+_BY_HAND = 30.0  # seconds in which Kafka must show what a person says to have done
+
+
+def switch_producers(run: Run, unit: str) -> StepReport:
+    """Move the services of a unit that only produces. Raises `ServiceNotBack` naming the way back.
+
+    `order: strict`: all are stopped before one starts on the target. `relaxed`: one after the other.
+    """
+    services = _unit(run, unit).services
+    current = current_pass(run.records)
+    if not run.dry_run:
+        missing = seeds_missing(run)
+        if missing:
+            raise Refused(f"groups {', '.join(missing)} have no seed on the target yet; run the task that seeds them")
+        unmoved = {
+            g
+            for s in run.plan.services
+            if not current.switched(s.name) and not current.leaving(s.name)
+            for g in s.groups
+        }
+        ensure_seeds(run, current, unmoved)
+    return _switch(run, current, services, "producers")
+
+
+def hold(run: Run, unit: str) -> StepReport:
+    """Stop the producers that share a topic with a processor; they start on the target together with it."""
+    held = _unit(run, unit).held
+    current = current_pass(run.records)
+    before = observe_all(run.controllers[name] for name in held)
+    to_stop = [n for n in held if before[n].state is State.RUNNING and before[n].side is not Side.TARGET]
+    changes = [Change(f"service {n}", str(before[n]), "stopped", not run.dry_run) for n in to_stop]
+    if run.dry_run:
+        return StepReport(f"would stop {', '.join(to_stop) or 'nothing'}", changes=changes)
+    if to_stop:
+        check_window(run, f"stopping {', '.join(to_stop)}")
+        _stop(run, current, to_stop)
+    after = observe_all(run.controllers[name] for name in held)
+    return StepReport(
+        f"{', '.join(held)} wait, stopped, for the services that write the same topics",
+        tables=[observations_table("Held services", after)],
+        changes=changes,
+    )
+
+
+def switch_consumers(run: Run, unit: str) -> StepReport:
+    """Move the services of a unit that reads, after every one of their groups has drained.
+
+    Ends and seeds are read again right before. Raises `StragglerFound` when messages came behind the cutover point and
+    another reader has left already, `Refused` when a group is not drained after all.
+    """
+    of = _unit(run, unit)
+    current = current_pass(run.records)
+    services = list(of.services)
+    readers = [n for n in services if run.plan.service(n).consumes]
+    waiting = [n for n in readers if not current.switched(n)]
+    if run.dry_run:
+        return _switch(run, current, services, "consumers")
+    tables: list[Table] = []
+    changes: list[Change] = []
+    if waiting:
+        check_window(run, f"switching {', '.join(services)}")
+        for name in waiting:
+            current.set_leaving(name, True)
+        try:
+            tables = _last_look(run, current, waiting)
+            groups = {g for n in waiting for g in run.plan.service(n).groups}
+            changes = ensure_seeds(run, current, groups)
+        except BaseException:
+            if not _any_on_target(run, services):
+                for name in waiting:
+                    current.set_leaving(name, False)
+            raise
+    report = _switch(run, current, services, "consumers")
+    report.tables = [*tables, *report.tables]
+    report.changes = [*changes, *report.changes]
+    return report
+
+
+def _last_look(run: Run, current: Pass, names: Sequence[str]) -> list[Table]:
+    """Ends and drains once more. A point that was frozen anew is waited for a little."""
+    stages = sorted(stages_read(run, [run.plan.service(n) for n in names]))
+    deadline = time.monotonic() + _LATE_DRAIN
+    stragglers = find_stragglers(run, current, stages)
+    if stragglers:
+        run.log.warning("messages behind the cutover point:\n%s", "\n".join(f"  {s}" for s in stragglers))
+        for name in names:  # this unit itself has not left: the point may be frozen anew for it
+            current.set_leaving(name, False)
+        try:
+            settle_stragglers(run, current, stages, stragglers)
+        finally:
+            for name in names:
+                current.set_leaving(name, True)
+    while True:
+        tables = []
+        behind = []
+        for name in names:
+            readers, positions = positions_now(run, current, name)
+            tables.append(positions_table(positions))
+            behind += [
+                f"{g} on {p.partition} ({p.verdict})"
+                for g, at in positions.items()
+                for p in at.values()
+                if not p.drained
+            ]
+            if not behind:
+                current.set_drained(name, {r.group: r.commits for r in readers})
+        if not behind:
+            return tables
+        if time.monotonic() > deadline:
+            raise Refused(
+                f"{', '.join(names)} not switched: not drained to the cutover point: {', '.join(behind[:10])}."
+                " Clear the task `drained` of the service; nothing was changed."
+            )
+        time.sleep(0.25)
+
+
+def _switch(run: Run, current: Pass, services: Sequence[str], what: str) -> StepReport:
+    controllers = [run.controllers[name] for name in services]
+    by_machine = [c for c in controllers if not c.manual]
+    before = observe_all(controllers)
+    there = [n for n in services if before[n].side is Side.TARGET and before[n].state is State.RUNNING]
+    to_move = [c for c in by_machine if c.service.name not in there]
+    changes = [
+        Change(
+            f"service {c.service.name}",
+            str(before[c.service.name]),
+            f"running on the target ({run.clusters.addresses.target})",
+            not run.dry_run,
+        )
+        for c in to_move
+    ]
+    for controller in to_move:
+        changes += [
+            Change(f"settings of {controller.service.name}", *_split(line), done=not run.dry_run)
+            for line in controller.configured_for(Side.TARGET)
+        ]
+    if run.dry_run:
+        return StepReport(f"would switch {', '.join(c.service.name for c in to_move) or 'nothing'}", changes=changes)
+    notes = []
+    if to_move:
+        check_window(run, f"switching {', '.join(c.service.name for c in to_move)}")
+        run.log.info("before:\n%s", "\n".join(observations_table("", before).lines()[1:]))
+        if run.plan.order == "strict" or what == "consumers":
+            notes += _move_together(run, current, to_move)
+        else:
+            for controller in to_move:
+                notes += _move_together(run, current, [controller])
+    after = observe_all(controllers)
+    _all_there(run, controllers, after)
+    for name in services:
+        if current.switched(name) is None:
+            current.set_switched(name, run.run_id, run.now())
+    done = (
+        f"{', '.join(services)} run on the target"
+        if to_move
+        else f"{', '.join(services)}: nothing to do, on the target already"
+    )
+    return StepReport(
+        done,
+        tables=[observations_table("Before", before), observations_table("After", after)],
+        changes=changes,
+        notes=notes,
+        findings=[_seen_finding(run, c, after[c.service.name]) for c in controllers],
+        data={"services": list(services), "moved": [c.service.name for c in to_move]},
+    )
+
+
+def _move_together(run: Run, current: Pass, controllers: Sequence[Controller]) -> list[str]:
+    """Stop all, configure all, start all. The pause of each is what this takes."""
+    began = run.now()
+    names = [c.service.name for c in controllers]
+    _stop(run, current, names)
+    stopped = run.now()
+    for controller in controllers:
+        for line in controller.configure(Side.TARGET):
+            run.log.info("%s: %s", controller.service.name, line)
+    try:
+        side_by_side(controllers, lambda c: c.start())
+    except ServiceNotBack as error:
+        raise ServiceNotBack(
+            f"{error}\nThe next step does not start; services already moved stay where they are."
+        ) from None
+    return [
+        f"{', '.join(names)}: told to stop {when(began)}, stopped after {stopped - began:.1f} s,"
+        f" seen running again after {run.now() - began:.1f} s"
+    ]
+
+
+def _stop(run: Run, current: Pass, names: Iterable[str]) -> None:
+    for name in names:
+        current.set_leaving(name, True)  # recorded first: who finds it stopped knows by whom
+    side_by_side([run.controllers[name] for name in names], lambda c: c.stop())
+    running = [n for n, o in observe_all(run.controllers[n] for n in names).items() if o.state is State.RUNNING]
+    if running:
+        raise ServiceError(f"{', '.join(running)} still run after they were stopped; run this task again")
+
+
+def _all_there(run: Run, controllers: Sequence[Controller], after: dict[str, Observation]) -> None:
+    wrong = [
+        f"{c.service.name}: {after[c.service.name]}"
+        for c in controllers
+        if not c.manual
+        and (after[c.service.name].state is not State.RUNNING or after[c.service.name].side is not Side.TARGET)
+    ]
+    if wrong:
+        raise ServiceNotBack("not running with the target's address after the switch:\n  " + "\n  ".join(wrong))
+    for controller in controllers:
+        if controller.manual:
+            _await_moved_by_hand(run, controller)
+
+
+def _await_moved_by_hand(run: Run, controller: Controller) -> None:
+    """A person said that it is done; Kafka must show it: groups have moved, written topics rest on the source."""
+    service = controller.service
+    deadline = time.monotonic() + _BY_HAND
+    problem = ""
+    while time.monotonic() < deadline:
+        on_source = [g for g, d in describe_groups(run.clusters.source, service.groups).items() if d.active]
+        on_target = [g for g, d in describe_groups(run.clusters.target, service.groups).items() if d.active]
+        alone = [t for t in service.produces if len(run.plan.writers(t)) == 1]
+        before = read_offsets(run.clusters.source, partitions_of(run.clusters.source, alone), Which.END)
+        time.sleep(min(1.0, run.plan.cutover.quiet))
+        grown = sorted(
+            {tp.topic for tp, end in read_offsets(run.clusters.source, before, Which.END).items() if end > before[tp]}
+        )
+        problem = "; ".join(
+            part
+            for part in (
+                f"groups {', '.join(on_source)} still have members on the source" if on_source else "",
+                f"groups {', '.join(sorted(set(service.groups) - set(on_target)))} have no member on the target"
+                if set(service.groups) - set(on_target)
+                else "",
+                f"{', '.join(grown)} still grows on the source" if grown else "",
+            )
+            if part
+        )
+        if not problem:
+            return
+    raise ServiceError(
+        f"service {service.name} has not moved: {problem}.\n{controller.instructions(Side.TARGET)}\nThen clear this task."
+    )
+
+
+def _any_on_target(run: Run, services: Sequence[str]) -> bool:
+    try:
+        return any(o.side is Side.TARGET for o in observe_all(run.controllers[n] for n in services).values())
+    except ServiceError:
+        return True  # not seen: then it may be there, and the mark stays
+
+
+def _seen_finding(run: Run, controller: Controller, seen: Observation) -> Finding:
+    how = "by its groups and topics in Kafka" if controller.manual else seen.how
+    return Finding(f"service-moved/{controller.service.name}", Status.PASS, f"{seen} ({how})")
+
+
+def _unit(run: Run, name: str) -> Unit:
+    return next(u for u in run.graph.units if u.name == name)
+
+
+def _split(line: str) -> tuple[str, str]:
+    before, _, after = line.partition(" -> ")
+    return before, after

@@ -1,0 +1,138 @@
+"""Steps: create the topics on the target with the source's effective settings, and compare before the switch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kafka_migration.checks.topics import creation
+from kafka_migration.errors import ClusterError
+from kafka_migration.findings import Finding, accept, stop_on
+from kafka_migration.offsets import Which, read_offsets
+from kafka_migration.passes import Pass, current_pass, open_pass
+from kafka_migration.report import Change, StepReport, Table
+from kafka_migration.run import Run
+from kafka_migration.steps.common import check_window, moved_topics
+from kafka_migration.steps.seeds import seed
+from kafka_migration.topics.create import add_partitions, create_topics, set_settings
+from kafka_migration.topics.describe import Topic, choose, describe_topics, topic_names
+from kafka_migration.topics.parity import compare, settings_to_correct
+
+
+def create(run: Run) -> StepReport:
+    """Create what is missing on the target, correct the settings of what this pass created, compare everything.
+
+    Raises `FindingsFailed` where a topic of the target differs, `ClusterError` where the target refuses one.
+    """
+    names, _ = choose(run.plan.topics, run.plan, topic_names(run.clusters.source))
+    source = describe_topics(run.clusters.source, names)
+    target = describe_topics(run.clusters.target, names)
+    missing = [creation(topic) for name, topic in source.items() if name not in target]
+    changes = [
+        Change(
+            f"topic {t.name}",
+            "absent",
+            f"{t.partitions} partitions, {t.replication_factor} replicas"
+            + (", " + ", ".join(f"{k}={v}" for k, v in t.settings.items()) if t.settings else ""),
+            done=not run.dry_run,
+        )
+        for t in missing
+    ]
+    if run.dry_run:
+        findings = accept([f for n in target for f in compare(source[n], target[n])], run.plan.acceptances)
+        return StepReport(f"{len(missing)} topics would be created", changes=changes, findings=findings)
+    check_window(run, "creating topics")
+    current = open_pass(run.records)
+    if current.note("topics") is None:
+        current.keep("topics", names)
+    # Recorded before they are created: a killed run knows them again as its own.
+    own = sorted({*(current.note("created") or ()), *(t.name for t in missing)})
+    if missing:
+        current.keep("created", own)
+    refusals = create_topics(run.clusters.target, missing)
+    if refusals:
+        lines = "\n".join(f"  {topic}: {reason}" for topic, reason in sorted(refusals.items()))
+        raise ClusterError(f"{run.clusters.target} did not create these topics:\n{lines}")
+    target = describe_topics(run.clusters.target, names)
+    changes += _correct(run, current, source, target, own)
+    findings = _compare(run, source, describe_topics(run.clusters.target, names))
+    return StepReport(
+        summary=f"{len(missing)} topics created, {len(names) - len(missing)} were there and are equal",
+        tables=[_table(source)],
+        changes=changes,
+        findings=findings,
+        data={"created": [t.name for t in missing]},
+    )
+
+
+def parity(run: Run) -> StepReport:
+    """Right before the producers move: topics and partitions added to the source since are created and seeded first."""
+    current = current_pass(run.records)
+    known = moved_topics(current)
+    if run.dry_run:
+        return StepReport("would compare the topics once more and add what the source has gained since")
+    names, _ = choose(run.plan.topics, run.plan, topic_names(run.clusters.source))
+    source = describe_topics(run.clusters.source, names)
+    target = describe_topics(run.clusters.target, names)
+    report = StepReport()
+    new = sorted(set(names) - set(known))
+    if new:
+        report.notes.append(f"topics that are new on the source since the preflight: {', '.join(new)}")
+        created = create(run)
+        report.changes += created.changes
+        current.keep("topics", sorted({*known, *names}))
+    grown = {
+        name: source[name].partitions
+        for name in set(names) - set(new)
+        if name in target
+        and source[name].partitions > target[name].partitions
+        and name in (current.note("created") or ())
+    }
+    add_partitions(run.clusters.target, grown)
+    report.changes += [
+        Change(f"partitions of {n}", str(target[n].partitions), str(total)) for n, total in sorted(grown.items())
+    ]
+    if new or grown:
+        report.changes += seed(run).changes
+    report.findings = _compare(run, source, describe_topics(run.clusters.target, names))
+    report.summary = f"{len(names)} topics equal on both clusters" + (
+        f"; {len(new)} topics and partitions of {len(grown)} topics added" if new or grown else ""
+    )
+    return report
+
+
+def _correct(
+    run: Run, current: Pass, source: Mapping[str, Topic], target: Mapping[str, Topic], own: list[str]
+) -> list[Change]:
+    """Set what the target's own defaults made different, on topics that this pass created and nobody has written."""
+    if current.seeds:
+        return []
+    differing = {
+        name: wanted for name in own if name in target and (wanted := settings_to_correct(source[name], target[name]))
+    }
+    ends = read_offsets(run.clusters.target, [tp for name in differing for tp in target[name].numbered()], Which.END)
+    empty = {name for name in differing if not any(ends[tp] for tp in target[name].numbered())}
+    set_settings(run.clusters.target, {name: differing[name] for name in empty})
+    return [
+        Change(f"{key} of {name}", target[name].settings[key], value)
+        for name in sorted(empty)
+        for key, value in differing[name].items()
+    ]
+
+
+def _compare(run: Run, source: Mapping[str, Topic], target: Mapping[str, Topic]) -> list[Finding]:
+    findings = accept(
+        [f for name in source if name in target for f in compare(source[name], target[name])], run.plan.acceptances
+    )
+    stop_on(findings, "comparing the topics")
+    return findings
+
+
+def _table(topics: Mapping[str, Topic]) -> Table:
+    return Table(
+        "Topics",
+        ("topic", "partitions", "replicas", "settings that are not Kafka's defaults"),
+        tuple(
+            (t.name, t.partitions, t.replication_factor, ", ".join(f"{k}={t.settings[k]}" for k in sorted(t.explicit)))
+            for t in topics.values()
+        ),
+    )

@@ -1,0 +1,1 @@
+"""The proof: what was read on the source and on the target, counted and judged."""
