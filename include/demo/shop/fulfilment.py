@@ -72,8 +72,9 @@ def _ship(
     except Aborted:
         _read_again(messages, consumer)
         return
-    log.processed(_GROUP, orders)
+    # In this order: nobody may find all orders processed while shipments are still to be named.
     log.produced(service, placed)
+    log.processed(_GROUP, orders)
 
 
 def _read_again(messages: Sequence[KafkaMessage], consumer: Consumer) -> None:

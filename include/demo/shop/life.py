@@ -22,8 +22,8 @@ class Life:
         return self._over.is_set() or os.getppid() != self._parent
 
     def rest(self, seconds: float) -> None:
-        """Wait that long, or until the end."""
-        self._over.wait(max(0.0, seconds))
+        """Wait that long, or until the end, but never so long that the end of the parent goes unseen."""
+        self._over.wait(min(max(0.0, seconds), 1.0))
 
 
 def say(text: str) -> None:

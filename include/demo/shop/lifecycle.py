@@ -108,7 +108,7 @@ class Shop:
     def open(self, timeout: float = 60.0) -> None:
         """Start the services of a running supervisor: who reads first, and who only writes once all read."""
         deadline = time.monotonic() + timeout
-        wait_until(self._answers, timeout=timeout, what=f"supervisor on {self.connection.socket}")
+        wait_until(self._has_come_up, timeout=timeout, what=f"supervisor on {self.connection.socket}")
         reading = [service.name for service in SERVICES if not service.only_writes]
         said_before = {name: len(self._said(name)) for name in reading}
         self._start(reading)
@@ -132,6 +132,12 @@ class Shop:
             one["name"]: ServiceStatus(one["name"], one["statename"], one["pid"] or None)
             for one in self._supervisor().getAllProcessInfo()
         }
+
+    def restart(self, name: str) -> None:
+        """Stop one service and start it again, as its owner would in daily work; return when it runs."""
+        supervisor = self._supervisor()
+        _call(supervisor.stopProcess, name, _FAULTS_OF_A_STOP, wait=True)
+        _call(supervisor.startProcess, name, _FAULTS_OF_A_START, wait=True)
 
     def stop_producers(self, timeout: float = 30.0) -> None:
         """Stop those that only write, and wait until they have: what they sent is acknowledged then."""
@@ -162,12 +168,15 @@ class Shop:
         transport = SupervisorTransport(connection.user, connection.password, f"unix://{connection.socket}")
         return xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport).supervisor
 
-    def _answers(self) -> bool:
+    def _has_come_up(self) -> bool:
         if self._supervisord is not None and not self._supervisord.running:
             raise ShopError(
                 f"The shop's supervisor ended with exit code {self._supervisord.exit_code}:\n"
                 f"{self._supervisord.log_tail()}"
             )
+        return self._answers()
+
+    def _answers(self) -> bool:
         try:
             return bool(self._supervisor().getState()["statename"] == _RUNNING)
         except (OSError, xmlrpc.client.Error, ShopError):
@@ -199,9 +208,9 @@ class Shop:
         return READING in said
 
 
-def _call(method: Any, name: str, harmless: set[int]) -> None:
+def _call(method: Any, name: str, harmless: set[int], *, wait: bool = False) -> None:
     try:
-        method(name, False)  # do not wait: the others go on meanwhile
+        method(name, wait)
     except xmlrpc.client.Fault as fault:
         if fault.faultCode not in harmless:
             raise ShopError(f"supervisor could not do it with {name}: {fault.faultString}") from fault

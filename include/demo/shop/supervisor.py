@@ -38,6 +38,8 @@ def write_configuration(file: Path, connection: SupervisorConnection, logs: Path
         "",
         "[supervisord]",
         "nodaemon=true",
+        # Said to root in so many words, or supervisor warns that it keeps root's rights.
+        f"user={os.geteuid()}" if os.geteuid() == 0 else "",
         f"logfile={_literal(logs / 'supervisord.log')}",
         f"pidfile={_literal(state / 'supervisord.pid')}",
         f"childlogdir={_literal(logs)}",
