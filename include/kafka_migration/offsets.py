@@ -6,18 +6,27 @@ one request with 10,000) and are all under way at once.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from confluent_kafka import IsolationLevel
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 from confluent_kafka.admin import OffsetSpec
 
 from kafka_migration.clusters.client import REQUEST_TIMEOUT, Cluster
 
 _BATCH = 500
+_LEADERS_WITHIN = 15.0
+_PASSING = {
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.FENCED_LEADER_EPOCH,
+    KafkaError.UNKNOWN_LEADER_EPOCH,
+    KafkaError.OFFSET_NOT_AVAILABLE,
+}
 
 
 @dataclass(frozen=True, order=True)
@@ -72,23 +81,45 @@ def read_offsets(cluster: Cluster, partitions: Iterable[TopicPartition], which: 
 def read_several(
     cluster: Cluster, partitions: Iterable[TopicPartition], which: Iterable[Which]
 ) -> dict[Which, dict[TopicPartition, int]]:
-    """Several offsets of every partition, asked for side by side."""
-    wanted = sorted(set(partitions))
+    """Several offsets of every partition, asked for side by side.
+
+    A partition whose leader has just changed, or is new, is asked for again: the broker says that this passes.
+    """
+    kinds = tuple(which)
+    found: dict[Which, dict[TopicPartition, int]] = {kind: {} for kind in kinds}
+    left = {(kind, tp) for tp in partitions for kind in kinds}
+    deadline = time.monotonic() + _LEADERS_WITHIN
+    while left:
+        for kind, tp, future in _ask(cluster, left):
+            try:
+                found[kind][tp] = future.result(timeout=REQUEST_TIMEOUT + 5).offset
+            except KafkaException as error:
+                if error.args[0].code() not in _PASSING or time.monotonic() > deadline:
+                    raise cluster.error(error, f"the {kind.value} offset of {tp}") from None
+                continue
+            left.discard((kind, tp))
+        if left:
+            time.sleep(0.1)
+    return found
+
+
+def _ask(cluster: Cluster, wanted: Iterable[tuple[Which, TopicPartition]]) -> list[tuple[Which, TopicPartition, Any]]:
+    """All requests under way at once; what comes back are futures."""
     asked: list[tuple[Which, TopicPartition, Any]] = []
-    for kind in which:
+    by_kind: dict[Which, list[TopicPartition]] = {}
+    for kind, tp in sorted(wanted, key=lambda pair: (pair[0].value, pair[1])):
+        by_kind.setdefault(kind, []).append(tp)
+    for kind, partitions in by_kind.items():
         spec = OffsetSpec.earliest() if kind is Which.START else OffsetSpec.latest()
         isolation = IsolationLevel.READ_COMMITTED if kind is Which.STABLE else IsolationLevel.READ_UNCOMMITTED
-        for i in range(0, len(wanted), _BATCH):
+        for i in range(0, len(partitions), _BATCH):
             futures = cluster.admin.list_offsets(
-                {tp.at(0): spec for tp in wanted[i : i + _BATCH]},
+                {tp.at(0): spec for tp in partitions[i : i + _BATCH]},
                 isolation_level=isolation,
                 request_timeout=REQUEST_TIMEOUT,
             )
             asked += [(kind, TopicPartition(tp.topic, tp.partition), future) for tp, future in futures.items()]
-    found: dict[Which, dict[TopicPartition, int]] = {kind: {} for kind in which}
-    for kind, tp, future in asked:
-        found[kind][tp] = cluster.wait(future, f"the {kind.value} offset of {tp}").offset
-    return found
+    return asked
 
 
 def to_json(offsets: Offsets) -> dict[str, int]:

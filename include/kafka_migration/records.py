@@ -1,4 +1,4 @@
-"""What must survive a run: seeds, cutover points, the pass. A small keyed store; where it lives is the caller's choice."""
+"""What must survive a run: seeds, cutover points, the pass. A keyed store; where it lives is the caller's choice."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from kafka_migration.visible import count_visible
 
 @dataclass(frozen=True)
 class Straggler:
-    """Visible records past the point of one partition: how many, from which offset, and where the partition ends now."""
+    """Visible records past the point of one partition: how many, from which offset, where the partition ends now."""
 
     partition: TopicPartition
     point: int

@@ -60,7 +60,7 @@ def _kinds(scene: Scene) -> Iterable[Finding]:
                 Status.FAIL,
                 f"{group} is a group of type {listed.kind}",
                 "a consumer group",
-                "share groups keep no offsets per partition, Streams groups keep state with theirs: neither can be handed"
+                "share groups keep no offsets per partition, Streams groups keep state with theirs: neither is handed"
                 " over by offsets; stop the application, let it drain, and start it on the target by hand",
             )
 

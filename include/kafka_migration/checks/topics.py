@@ -42,7 +42,7 @@ def check_growth(scene: Scene, ends_now: Mapping[TopicPartition, int]) -> list[F
             Status.FAIL,
             f"{topic} grows on the source, and no service of the plan says `produces: {topic}`",
             "every writer of a topic is in the plan",
-            "name the service that writes it. Kafka keeps no list of writers: ask who holds the address and credentials,"
+            "name the service that writes it. Kafka keeps no list of writers: ask who holds its address and password,"
             " or watch the brokers' request logs",
         )
         for topic in grown
@@ -93,7 +93,7 @@ def _kinds(scene: Scene) -> Iterable[Finding]:
                 Status.FAIL,
                 f"{topic.name} looks like an internal topic of Kafka Streams",
                 "topics that applications read and write",
-                "a Streams application keeps state that belongs to its offsets; exclude the topic and let the application"
+                "a Streams application keeps state that belongs to its offsets; exclude the topic, let the application"
                 " rebuild it on the target, or use a scheme that copies stored messages",
             )
         elif topic.compacted:
@@ -102,7 +102,7 @@ def _kinds(scene: Scene) -> Iterable[Finding]:
                 Status.WARN,
                 f"{topic.name} is compacted: this scheme copies no stored messages",
                 "",
-                "consumers that rebuild their state from it will find the target empty, but for what is written from now on",
+                "consumers that rebuild their state from it find the target empty, but for what is written from now on",
             )
 
 
@@ -122,7 +122,7 @@ def _replication(scene: Scene) -> list[Finding]:
 
 
 def _parity(scene: Scene) -> list[Finding]:
-    """Existing topics of the target: equal, or created by this pass and not yet corrected, and empty of foreign data."""
+    """Existing topics of the target: equal, or created by this pass and not yet corrected; no foreign data."""
     own = set(scene.current.note("created") or ())
     findings: list[Finding] = []
     for name, target in scene.target.topics.items():

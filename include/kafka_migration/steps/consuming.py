@@ -52,11 +52,11 @@ class ConsumingStep:
         described = describe_groups(clusters.target, groups)
         commits = committed(clusters.target, groups)
         seeds = {group: from_json(of["seeds"]) for group, of in groups.items()}
-        wanted = {group: [tp for tp in seeds[group]] for group in groups}
-        offsets = read_several(clusters.target, {tp for tps in wanted.values() for tp in tps}, (Which.START, Which.END))
+        partitions = {tp for mine in seeds.values() for tp in mine}
+        offsets = read_several(clusters.target, partitions, (Which.START, Which.END))
         lines, waiting = [], False
         for group in groups:
-            reason = _not_yet(described[group], set(wanted[group]))
+            reason = _not_yet(described[group], set(seeds[group]))
             if reason is None and not groups[group]["external"]:
                 reason = _not_reading(clusters, seeds[group], commits[group], offsets)
             lines.append(f"{group}: {reason or 'consumes from the target'}")
@@ -120,3 +120,6 @@ def _not_reading(
     ]
     unread = sorted(tp for tp, seen in first_visible(clusters.target, ranges).items() if seen.first is not None)
     return f"has not committed anything yet; unread: {some(unread)}" if unread else None
+
+
+consuming = ConsumingStep()

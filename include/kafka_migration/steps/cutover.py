@@ -128,3 +128,6 @@ def _open(clusters: Clusters, partitions: list[TopicPartition]) -> str:
     if held:
         return f"open transaction: {some([str(t) for t in held])}; it ends with its producer's commit or its time-out"
     return f"open transaction on {some(partitions)}; the broker does not tell who holds it"
+
+
+cutover = CutoverStep()

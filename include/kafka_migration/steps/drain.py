@@ -103,7 +103,7 @@ class DrainStep:
         current.set_drained(name, {r.group: r.commits for r in readers})
         external = [c.group for c in service.consumes if c.offsets == "external"]
         return StepReport(
-            summary=f"{name} has drained: nothing visible is left for {', '.join(service.groups)} before the cutover point",
+            summary=f"{name} has drained: nothing visible is left to {', '.join(service.groups)} before the point",
             tables=[positions_table(positions)],
             notes=[f"group {g} keeps its offsets outside Kafka: a person has to confirm it" for g in external],
             data={
@@ -246,3 +246,6 @@ def _duration(seconds: float) -> str:
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+drained = DrainStep()
