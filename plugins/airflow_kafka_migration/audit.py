@@ -6,18 +6,17 @@ A domain error ends the task with its message and no traceback; anything else is
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowException, AirflowFailException
-from kafka_migration.evidence import steps
-
 from airflow_kafka_migration.evidence import evidence_root
-from airflow_kafka_migration.names import purpose_of
+from airflow_kafka_migration.failures import StepFailed, StepRefused
+from airflow_kafka_migration.hooks import secrets_met
+from airflow_kafka_migration.names import SUMMARY, is_dry, purpose_of
 from airflow_kafka_migration.runs import open_run
 from kafka_migration.errors import ClusterError, FindingsFailed, MigrationError, OffsetsRefused
-from kafka_migration.passes import when
+from kafka_migration.evidence.bundle import Bundle
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -29,13 +28,13 @@ LOG = logging.getLogger("kafka_migration")
 _LONGEST_SUMMARY = 1000
 
 
-def carry_out(context: Context, plan: str, work: Callable[[Run], StepReport]) -> str:
-    """Open the run, do the work, log and keep its report; the summary comes back, for approvals to show.
+def carry_out(context: Context, plan: str, work: Callable[[Run], StepReport], *, again: bool = False) -> None:
+    """Open the run, do the work, log its report and keep it; its summary is pushed, for approvals to show.
 
-    A deferral passes through and leaves no evidence: the attempt has not ended.
+    A deferral passes through and leaves no evidence, since the attempt has not ended; `again` says that it goes on.
     """
     attempt = _Attempt(context, plan)
-    attempt.begin()
+    attempt.begin(again)
     try:
         run = open_run(context, plan, LOG)
         attempt.root = evidence_root(run.plan)
@@ -43,18 +42,15 @@ def carry_out(context: Context, plan: str, work: Callable[[Run], StepReport]) ->
     except MigrationError as error:
         LOG.error("%s", error)
         attempt.keep_failure(str(error), _findings(error))
-        headline = str(error).partition("\n")[0]
-        if isinstance(error, ClusterError) and not isinstance(error, OffsetsRefused):
-            raise AirflowException(headline) from None  # tried again, if the task has attempts left
-        raise AirflowFailException(headline) from None
+        may_pass = isinstance(error, ClusterError) and not isinstance(error, OffsetsRefused)
+        raise (StepFailed if may_pass else StepRefused)(str(error)) from None
     except Exception as error:
         attempt.keep_failure(f"{type(error).__name__}: {error}", [])
         raise
-    attempt.keep("done", report=report.to_json())
     for line in report.lines():
         LOG.info("%s", line)
-    attempt.end()
-    return report.summary[:_LONGEST_SUMMARY]
+    attempt.keep("success", report=report.to_json())
+    attempt.end(report.summary)
 
 
 class _Attempt:
@@ -62,11 +58,14 @@ class _Attempt:
         self.root = evidence_root()
         self._plan = plan
         self._ti = context["ti"]
-        self._dag_run = context["dag_run"]
-        self._params = context["params"]
+        self._triggered_by = context["dag_run"].triggering_user_name or "Airflow"
+        self._reason = context["params"].get("reason")
+        self._dry_run = is_dry(context)
 
-    def begin(self) -> None:
-        reason = f", reason: {self._params['reason']}" if self._params.get("reason") else ""
+    def begin(self, again: bool) -> None:
+        if again:
+            LOG.info("%s looks again", self._ti.task_id)
+            return
         LOG.info(
             "%s of plan %s (%s), run %s, attempt %d, triggered by %s%s%s",
             self._ti.task_id,
@@ -74,13 +73,14 @@ class _Attempt:
             purpose_of(self._ti.dag_id),
             self._ti.run_id,
             self._ti.try_number,
-            self._dag_run.triggering_user_name or "Airflow",
-            reason,
-            ", DRY RUN: nothing is changed" if self._params.get("dry_run") else "",
+            self._triggered_by,
+            f", reason: {self._reason}" if self._reason else "",
+            ", DRY RUN: nothing is changed" if self._dry_run else "",
         )
 
-    def end(self) -> None:
-        LOG.info("%s ended after %.1f s", self._ti.task_id, self._seconds())
+    def end(self, summary: str) -> None:
+        self._ti.xcom_push(SUMMARY, summary[:_LONGEST_SUMMARY])
+        LOG.info("%s ended after %.1f s", self._ti.task_id, time.time() - self._ti.start_date.timestamp())
 
     def keep_failure(self, error: str, findings: list[dict[str, str]]) -> None:
         """Evidence of a failure; what failed is what the task ends with, even if the evidence cannot be written."""
@@ -89,25 +89,23 @@ class _Attempt:
         except Exception:
             LOG.exception("The evidence of this failure could not be written to %s", self.root)
 
-    def keep(self, status: str, *, report: Mapping[str, Any], error: str | None = None) -> None:
-        payload = {
-            "step": self._ti.task_id,
-            "attempt": self._ti.try_number,
-            "status": status,
-            "dry_run": bool(self._params.get("dry_run")),
-            "triggered_by": self._dag_run.triggering_user_name,
-            "reason": self._params.get("reason"),
-            "started": when(self._ti.start_date.timestamp()),
-            "ended": when(),
-            "seconds": round(self._seconds(), 1),
-            "error": error,
-            "report": report,
-        }
-        purpose = purpose_of(self._ti.dag_id)
-        steps.write(self.root, self._plan, purpose, self._ti.run_id, self._ti.task_id, self._ti.try_number, payload)
-
-    def _seconds(self) -> float:
-        return (datetime.now(UTC) - self._ti.start_date).total_seconds()
+    def keep(self, state: str, *, report: Mapping[str, Any], error: str | None = None) -> None:
+        bundle = Bundle(self.root, self._plan, purpose_of(self._ti.dag_id), self._ti.run_id, secrets_met())
+        bundle.write_step(
+            self._ti.task_id,
+            self._ti.try_number,
+            {
+                "schema_version": 1,
+                "task_id": self._ti.task_id,
+                "attempt": self._ti.try_number,
+                "map_index": -1 if self._ti.map_index is None else self._ti.map_index,
+                "state": state,
+                "started_at": self._ti.start_date.timestamp(),
+                "ended_at": time.time(),
+                "error": error,
+                "report": report,
+            },
+        )
 
 
 def _findings(error: MigrationError) -> list[dict[str, str]]:

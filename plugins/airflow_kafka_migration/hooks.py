@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from kafka_migration.plan.model import Plan
 
 _SECRET = re.compile(r"password|passphrase|secret|token|pem$|jaas|user\.info|oauthbearer\.config", re.IGNORECASE)
+_met: set[str] = set()
 
 
 class KafkaClusterHook(KafkaBaseHook):
@@ -72,9 +73,10 @@ def open_clusters(plan: Plan, log: logging.Logger) -> Clusters:
 def connection_parts(connection_id: str) -> dict[str, Any]:
     """Host, port, login, password and what the extra holds, under their names. Raises `Refused`."""
     connection = read_connection(connection_id)
-    mask_secrets(connection.extra_dejson)
     own = {name: getattr(connection, name) for name in ("host", "port", "login", "password", "schema")}
-    return {**connection.extra_dejson, **{name: value for name, value in own.items() if value is not None}}
+    parts = {**connection.extra_dejson, **{name: value for name, value in own.items() if value is not None}}
+    mask_secrets(parts)
+    return parts
 
 
 def read_connection(connection_id: str) -> Connection:
@@ -88,9 +90,15 @@ def read_connection(connection_id: str) -> Connection:
         ) from None
 
 
+def secrets_met() -> frozenset[str]:
+    """Every secret that this process has met so far, for those who make sure that they write none of them."""
+    return frozenset(_met)
+
+
 def mask_secrets(fields: Mapping[str, Any]) -> None:
     """Mask every value whose name looks secret, also where Airflow would not; of a PEM each line too."""
     found = [value for name, value in fields.items() if _SECRET.search(name) and isinstance(value, str) and value]
+    _met.update(found)
     if found:
         lines = [line for value in found if "\n" in value for line in value.splitlines() if "-----" not in line]
         mask_secret([*found, *lines])

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
 
 FIRST_TASK = "preflight"
 """The first task of every DAG that changes something: by it the runs of other DAGs are found."""
+
+SUMMARY = "summary"
+"""The XCom under which a step leaves its summary."""
 
 LOCKING = ("migrate",)
 """The purposes whose runs hold the topics and services that they touch."""
@@ -20,6 +25,6 @@ def purpose_of(dag_id: str) -> str:
     return dag_id.rpartition(".")[2]
 
 
-def is_dry(context: Mapping[str, Any]) -> bool:
+def is_dry(context: Context) -> bool:
     """Whether the run was triggered to show what it would do."""
     return bool(context["params"].get("dry_run"))

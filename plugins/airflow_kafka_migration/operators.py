@@ -1,14 +1,14 @@
-"""The operator that carries out one acting step of a plan. It knows no step: the step is named by its import path."""
+"""The operator that carries out one acting step of a plan. It knows no step: it is given the import path of one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from airflow_kafka_migration.failures import retries
 from airflow_kafka_migration.state import LOCKS, plan_asset
 
 if TYPE_CHECKING:
@@ -17,15 +17,12 @@ if TYPE_CHECKING:
     from kafka_migration.report import StepReport
     from kafka_migration.run import ActStep, Run
 
-RETRIES = {"retries": 2, "retry_delay": timedelta(seconds=5)}
-"""For infrastructure only: what the domain refuses fails at once."""
-
 
 class StepOperator(BaseOperator):
     """One step of a plan.
 
     :param plan: the plan's name
-    :param step: the import path of the step, a `kafka_migration.run.ActStep`
+    :param step: the import path (`module:name`) of a `kafka_migration.run.ActStep`
     :param args: the step's own arguments (JSON)
     """
 
@@ -33,15 +30,15 @@ class StepOperator(BaseOperator):
 
     def __init__(self, *, plan: str, step: str, args: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
         # As inlets they give access to the plan's state without emitting an event when the task ends.
-        super().__init__(inlets=[plan_asset(plan), LOCKS], **{**RETRIES, **kwargs})
+        super().__init__(inlets=[plan_asset(plan), LOCKS], **{**retries(), **kwargs})
         self.plan = plan
         self.step = step
         self.args = dict(args or {})
 
-    def execute(self, context: Context) -> str:
+    def execute(self, context: Context) -> None:
         from airflow_kafka_migration.audit import carry_out
 
-        return carry_out(context, self.plan, lambda run: self._act(context, run))
+        carry_out(context, self.plan, lambda run: self._act(context, run))
 
     def _act(self, context: Context, run: Run) -> StepReport:
         from airflow_kafka_migration.runs import take_lock

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import TaskDeferred
 
-from airflow_kafka_migration.operators import RETRIES
+from airflow_kafka_migration.failures import retries
 from airflow_kafka_migration.state import LOCKS, plan_asset
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class WaitOperator(BaseOperator):
     """Waits until a `WaitStep` is done, and settles it.
 
     :param plan: the plan's name
-    :param step: the import path of the step, a `kafka_migration.waiting.WaitStep`
+    :param step: the import path (`module:name`) of a `kafka_migration.waiting.WaitStep`
     :param args: the step's own arguments (JSON)
     :param patience: seconds for which the worker goes on looking before it gives its slot back
     :param poll: seconds between two looks
@@ -47,27 +47,24 @@ class WaitOperator(BaseOperator):
         poll: float = 1.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(inlets=[plan_asset(plan), LOCKS], **{**RETRIES, **kwargs})
+        super().__init__(inlets=[plan_asset(plan), LOCKS], **{**retries(), **kwargs})
         self.plan = plan
         self.step = step
         self.args = dict(args or {})
         self.patience = patience
         self.poll = poll
 
-    def execute(self, context: Context) -> str:
-        return self._carry_out(context, brief=None, memory={})
-
-    def resume(self, context: Context, event: Mapping[str, Any], brief: dict[str, Any], memory: dict[str, Any]) -> str:
-        """What the trigger saw may be old by now, so that it only says when to look again, not what is true."""
-        again = event["status"] == "again"
-        return self._carry_out(
-            context, brief=None if again else brief, memory={} if again else dict(event.get("memory") or memory)
-        )
-
-    def _carry_out(self, context: Context, brief: dict[str, Any] | None, memory: Mapping[str, Any]) -> str:
+    def execute(self, context: Context) -> None:
         from airflow_kafka_migration.audit import carry_out
 
-        return carry_out(context, self.plan, lambda run: self._wait(context, run, brief, memory))
+        carry_out(context, self.plan, lambda run: self._wait(context, run, None, {}))
+
+    def resume(self, context: Context, event: Mapping[str, Any]) -> None:
+        """What the trigger saw may be old by now, so that it only says when to look again, not what is true."""
+        from airflow_kafka_migration.audit import carry_out
+
+        brief = None if event["status"] == "again" else event["brief"]
+        carry_out(context, self.plan, lambda run: self._wait(context, run, brief, event["memory"]), again=True)
 
     def _wait(self, context: Context, run: Run, brief: dict[str, Any] | None, memory: Mapping[str, Any]) -> StepReport:
         from airflow_kafka_migration.progress import Progress
@@ -93,9 +90,8 @@ class WaitOperator(BaseOperator):
                 return _would_wait(step, look)
             if look.outcome is Outcome.AGAIN:
                 run.log.info("%s", look.why)
-                brief, memory = step.prepare(run, self.args), {}
-            else:
-                memory = look.memory
+                brief = step.prepare(run, self.args)
+            memory = look.memory
             now = time.time()
             if now >= enough:
                 break
@@ -110,7 +106,6 @@ class WaitOperator(BaseOperator):
                 poll=self.poll,
             ),
             method_name="resume",
-            kwargs={"brief": brief, "memory": dict(memory)},
         )
 
     def _stop_if_over(self, step: WaitStep, look: Look, deadline: float) -> None:

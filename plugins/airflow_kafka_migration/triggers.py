@@ -31,12 +31,19 @@ DWELL = 6.0
 """Seconds in which no event is fired. Measured: 0 false failures in 160 waits, against 7 in 120 without it."""
 
 
+class WaitEvent(TriggerEvent):
+    """An event of which Airflow logs the status, not all that was remembered."""
+
+    def __repr__(self) -> str:
+        return f"WaitEvent<{self.payload['status']}>"
+
+
 class WaitTrigger(BaseTrigger):
     """Looks until a wait is over or its deadline has passed, and says so in one event.
 
-    The event: `status` (done, again, failed, timeout) and `memory`, what the last look remembered.
+    The event: `status` (done, again, failed, timeout), the `brief`, and `memory`, what the last look remembered.
 
-    :param step: the import path of the step, a `kafka_migration.waiting.WaitStep`
+    :param step: the import path (`module:name`) of a `kafka_migration.waiting.WaitStep`
     :param connections: the ids of the plan's connections, by side
     :param brief: what the step prepared
     :param memory: what the last look in the worker remembered
@@ -92,7 +99,7 @@ class WaitTrigger(BaseTrigger):
                 progress.tell(look.lines)
             left = may_fire - time.monotonic()
             if status != "waiting" and left <= 0:
-                yield TriggerEvent({"status": status, "memory": dict(memory)})  # type: ignore[no-untyped-call]
+                yield WaitEvent(payload={"status": status, "brief": self.brief, "memory": dict(memory)})
                 return
             await asyncio.sleep(self.poll if left <= 0 else min(self.poll, left))
 
