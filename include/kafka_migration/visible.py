@@ -2,7 +2,7 @@
 
 Transaction markers, aborted messages and what compaction or deletion removed have offsets but are not visible, so that
 only reading tells. It reads with `read_committed`, commits nothing and joins no group. A range whose end is not reached
-because a transaction is open is reported as such and never taken for empty.
+because a transaction is open is reported as such and never taken for empty; one whose start was deleted is an error.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from kafka_migration.clusters.client import Cluster
 from kafka_migration.errors import ClusterError
-from kafka_migration.offsets import OffsetRange, TopicPartition
+from kafka_migration.offsets import OffsetRange, TopicPartition, Which, read_offsets
 
 _BATCH = 1000
 _STALL = 30.0
@@ -67,6 +67,7 @@ def count_between(
 
 @dataclass
 class _Progress:
+    position: int
     end: int
     first: int | None = None
     last: int | None = None
@@ -80,8 +81,13 @@ def _read(
     progress: Callable[[int], None] | None = None,
     tell: Callable[[TopicPartition, int], None] | None = None,
 ) -> dict[TopicPartition, Seen]:
+    if len({r.partition for r in ranges}) < len(ranges):
+        raise ValueError("each partition can be read in one range only; count_between takes several marks of one")
     done = {r.partition: Seen(None, None, 0, True) for r in ranges if r.start >= r.end}
-    reading = {r.partition: _Progress(r.end) for r in ranges if r.start < r.end}
+    stable = read_offsets(cluster, [r.partition for r in ranges if r.start < r.end], Which.STABLE)
+    # A reader that starts behind the last stable offset is told nothing at all, not even that it waits (measured).
+    done |= {r.partition: Seen(None, None, 0, False) for r in ranges if stable.get(r.partition, r.start) < r.start}
+    reading = {r.partition: _Progress(r.start, r.end) for r in ranges if r.partition not in done}
     if not reading:
         return done
     with cluster.reader() as consumer:
@@ -89,13 +95,15 @@ def _read(
         heard = time.monotonic()
         total = 0
         while reading:
-            messages = consumer.consume(_BATCH, timeout=0.5)
+            # Not `consume(_BATCH, 0.5)`: that waits for a whole batch, half a second at the tail of every partition.
+            messages = consumer.consume(1, timeout=0.5)
             if messages:
+                messages += consumer.consume(_BATCH, timeout=0)
                 heard = time.monotonic()
             elif time.monotonic() - heard > _STALL:
-                raise ClusterError(
-                    f"{cluster}: nothing was read from {', '.join(map(str, sorted(reading)[:5]))} for {_STALL:.0f} s"
-                    " although their end was not reached"
+                raise cluster.error(
+                    KafkaError(KafkaError._TIMED_OUT),
+                    f"reading {', '.join(map(str, sorted(reading)[:5]))}: nothing for {_STALL:.0f} s, and not the end",
                 )
             finished: list[TopicPartition] = []
             for message in messages:
@@ -112,6 +120,11 @@ def _read(
                         del reading[tp]
                         finished.append(tp)
                         continue
+                    if error.code() == KafkaError._AUTO_OFFSET_RESET:
+                        raise ClusterError(
+                            f"{cluster}: {tp} cannot be read from offset {state.position:,} on: it is not there any"
+                            " more (deleted by retention, or the topic was made anew)"
+                        )
                     raise cluster.error(error, f"reading {tp}")
                 if offset >= state.end:
                     done[tp] = Seen(state.first, state.last, state.count, True)
@@ -120,6 +133,7 @@ def _read(
                     continue
                 state.count += 1
                 state.last = offset
+                state.position = offset + 1
                 total += 1
                 if state.first is None:
                     state.first = offset

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -35,14 +36,15 @@ _UNREACHABLE = {
     KafkaError._SSL,
     KafkaError._AUTHENTICATION,
 }
-# Keys of a consumer that an admin client warns about or that must not leak from a shared connection.
-_CONSUMER_ONLY = (
-    "group.id",
-    "auto.offset.reset",
-    "enable.auto.commit",
-    "group.instance.id",
-    "group.protocol",
+# librdkafka's keys that say how an application consumes or produces. A connection shared with one may hold them; here
+# they would do harm: a `transactional.id` fences the application, a `client.rack` reads from a replica that lags.
+_OF_APPLICATIONS = re.compile(
+    r"group\.|partition\.assignment|session\.|heartbeat\.|max\.poll|coordinator\.|auto\.|isolation\.|offset\.store"
+    r"|queue|fetch\.|max\.partition|consume\.|check\.crcs|client\.rack|allow\.auto|on_commit"
+    r"|transaction|acks|request\.|linger|message\.(send|timeout)|retries|compression|batch\.|delivery\.|sticky"
+    r"|produce\.|partitioner|on_delivery|enable\.(auto|idempotence|gapless|partition)"
 )
+_CIRCUMSTANCE = re.compile(r" \(after \d+ms in state \w+[^)]*\)")
 
 
 class Cluster:
@@ -53,7 +55,7 @@ class Cluster:
     ) -> None:
         self.side = side
         self.connection = connection
-        self._config = {k: v for k, v in config.items() if k not in _CONSUMER_ONLY}
+        self._config = {k: v for k, v in config.items() if not _OF_APPLICATIONS.match(k)}
         self._log = log or logging.getLogger("kafka_migration.librdkafka")
         self._causes: deque[str] = deque(maxlen=20)
         self._admin: AdminClient | None = None
@@ -88,25 +90,26 @@ class Cluster:
         """One admin client for the life of this object; safe for threads."""
         with self._lock:
             if self._admin is None:
-                self._admin = AdminClient(self.config)
+                with self._valid_settings():
+                    self._admin = AdminClient(self.config)
             return self._admin
 
     @contextlib.contextmanager
     def reader(self, isolation: str = "read_committed") -> Iterator[Consumer]:
         """A consumer for `assign`: it joins no group, never commits, and does not reset its position by itself."""
-        consumer = Consumer(
-            {
-                **self.config,
-                "group.id": f"{CLIENT_ID}-reader",  # required by librdkafka; with assign() no broker hears of it
-                "enable.auto.commit": False,
-                "auto.offset.reset": "error",
-                "enable.partition.eof": True,
-                "isolation.level": isolation,
-                "fetch.wait.max.ms": 10,
-                "fetch.queue.backoff.ms": 5,  # measured: 2.5 to 4 times the default's rate
-                "allow.auto.create.topics": False,
-            }
-        )
+        settings = {
+            **self.config,
+            "group.id": f"{CLIENT_ID}-reader",  # required by librdkafka; with assign() no broker hears of it
+            "enable.auto.commit": False,
+            "auto.offset.reset": "error",
+            "enable.partition.eof": True,
+            "isolation.level": isolation,
+            "fetch.wait.max.ms": 10,
+            "fetch.queue.backoff.ms": 5,  # measured: 2.5 to 4 times the default's rate
+            "allow.auto.create.topics": False,
+        }
+        with self._valid_settings():
+            consumer = Consumer(settings)
         try:
             yield consumer
         finally:
@@ -139,7 +142,17 @@ class Cluster:
         with contextlib.suppress(KafkaException):
             if self._admin is not None:
                 self._admin.poll(0)
-        return list(dict.fromkeys(self._causes))
+        return list(dict.fromkeys(_CIRCUMSTANCE.sub("", cause) for cause in self._causes.copy()))
+
+    @contextlib.contextmanager
+    def _valid_settings(self) -> Iterator[None]:
+        try:
+            yield
+        except KafkaException as error:
+            raise ClusterError(
+                f"the connection {self.connection} of {self} does not make a Kafka client: {error.args[0].str()}"
+                "\nCorrect the connection's extra; its keys are those of librdkafka."
+            ) from None
 
     def _cause(self) -> str:
         return "".join(f"\n    cause: {cause}" for cause in self.causes[-3:])
@@ -161,7 +174,7 @@ class Clusters:
 
 
 class _CauseLogger(logging.LoggerAdapter[logging.Logger]):
-    """librdkafka's log lines at debug level, since it repeats them for ever; what names a failure is kept as a cause."""
+    """librdkafka's log lines at debug level, as it repeats them for ever; what names a failure is kept as a cause."""
 
     def __init__(self, logger: logging.Logger, causes: deque[str]) -> None:
         super().__init__(logger)

@@ -33,6 +33,7 @@ _TRANSLATED = {
     "ssl.key.location": "ssl_keyfile",
     "ssl.key.password": "ssl_password",
 }
+_PATIENCE = {"bootstrap_timeout_ms": 10_000, "request_timeout_ms": 10_000}
 _WITHOUT_MEANING = {"ssl.endpoint.identification.algorithm", "sasl.kerberos.service.name"}
 _MECHANISMS = {"PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"}
 
@@ -73,7 +74,7 @@ class Protocol:
         return None
 
     def usable_bytes(self) -> int | None:
-        """Free space over all log directories of all brokers; None when the brokers do not say (before 3.3, KIP-827)."""
+        """Free space over all log directories of all brokers; None when brokers do not say (before 3.3, KIP-827)."""
         with contextlib.suppress(Exception):
             told = [d.get("usable_bytes", -1) for broker in self._admin.describe_log_dirs() for d in broker["log_dirs"]]
             return sum(told) if told and all(size >= 0 for size in told) else None
@@ -127,7 +128,7 @@ def speak(cluster: Cluster) -> Iterator[Protocol | None]:
         yield None
         return
     try:
-        admin = KafkaAdminClient(client_id=CLIENT_ID, request_timeout_ms=10_000, **settings)
+        admin = KafkaAdminClient(client_id=CLIENT_ID, **_PATIENCE, **settings)
     except Exception:  # whatever the library raises, the answer is: this could not be seen
         yield None
         return
@@ -144,6 +145,9 @@ def translate(config: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     if str(config.get("sasl.mechanisms", config.get("sasl.mechanism", "PLAIN"))).upper() not in _MECHANISMS:
         return None
-    return {_TRANSLATED[key]: str(value) for key, value in config.items() if key in _TRANSLATED} | (
-        {"ssl_check_hostname": False} if config.get("ssl.endpoint.identification.algorithm") == "none" else {}
-    )
+    settings: dict[str, Any] = {_TRANSLATED[key]: str(value) for key, value in config.items() if key in _TRANSLATED}
+    if "security_protocol" in settings:
+        settings["security_protocol"] = settings["security_protocol"].upper()  # librdkafka takes any case
+    if config.get("ssl.endpoint.identification.algorithm") == "none":
+        settings["ssl_check_hostname"] = False
+    return settings

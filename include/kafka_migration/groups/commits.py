@@ -5,39 +5,42 @@ An active group does not make the call fail: the refusal stands in each partitio
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException
 
 from kafka_migration.clusters.client import REQUEST_TIMEOUT, Cluster
 from kafka_migration.errors import OffsetsRefused
 from kafka_migration.offsets import Offsets, TopicPartition
 
 
-def committed(cluster: Cluster, groups: Iterable[str], stable: bool = False) -> dict[str, dict[TopicPartition, int]]:
+def committed(cluster: Cluster, groups: Iterable[str]) -> dict[str, dict[TopicPartition, int]]:
     """What each group has committed; partitions without a commit are absent. All groups are asked side by side.
 
-    `stable`: wait for offsets that a transaction holds open (`require_stable`, KIP-447).
+    Offsets that a transaction holds open count when it has been committed. Raises `ClusterError` when a partition's
+    offset cannot be told: it is never taken for a missing commit.
     """
     futures = {
         group: cluster.admin.list_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(group)], require_stable=stable, request_timeout=REQUEST_TIMEOUT
+            [ConsumerGroupTopicPartitions(group)], request_timeout=REQUEST_TIMEOUT
         )[group]
         for group in sorted(set(groups))
     }
     found: dict[str, dict[TopicPartition, int]] = {}
     for group, future in futures.items():
-        try:
-            told = future.result(timeout=REQUEST_TIMEOUT + 5)
-        except KafkaException as error:
-            if error.args[0].name() == "GROUP_ID_NOT_FOUND":
-                found[group] = {}
-                continue
-            raise cluster.error(error, f"reading the offsets of group {group}") from None
+        doing = f"reading the offsets of group {group}"
+        if _unknown_group(future):
+            found[group] = {}
+            continue
+        told = cluster.wait(future, doing)
+        for tp in told.topic_partitions or ():
+            if tp.error is not None:
+                raise cluster.error(tp.error, f"{doing} on {tp.topic}/{tp.partition}")
         found[group] = {
-            TopicPartition(tp.topic, tp.partition): tp.offset
-            for tp in told.topic_partitions or ()
-            if tp.error is None and tp.offset >= 0
+            TopicPartition(tp.topic, tp.partition): tp.offset for tp in told.topic_partitions or () if tp.offset >= 0
         }
     return found
 
@@ -70,6 +73,14 @@ def set_commits(cluster: Cluster, offsets: Mapping[str, Offsets]) -> None:
             else ""
         )
         raise OffsetsRefused(f"{cluster} did not take these offsets:{hint}\n" + _some(refused))
+
+
+def _unknown_group(future: Future[Any]) -> bool:
+    """Whether the broker says that there is no such group; newer ones do, older ones answer without offsets."""
+    with contextlib.suppress(TimeoutError):
+        error = future.exception(timeout=REQUEST_TIMEOUT + 5)
+        return isinstance(error, KafkaException) and error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND
+    return False
 
 
 def _differing(now: Mapping[str, Offsets], wanted: Mapping[str, Offsets]) -> list[str]:

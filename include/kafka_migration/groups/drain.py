@@ -108,7 +108,7 @@ def judge(cluster: Cluster, readers: list[Reader], log_starts: Offsets) -> dict[
                 verdicts[where] = Drain.BEHIND
             else:
                 unsure[tp][reader.group] = nexts[where]
-    verdicts |= _by_reading(cluster, {tp: point for r in readers for tp, point in r.points.items()}, unsure)
+    verdicts |= _by_reading(cluster, _one_point_each(readers), unsure)
     found: dict[str, dict[TopicPartition, Position]] = {reader.group: {} for reader in readers}
     for reader in readers:
         for tp, point in reader.points.items():
@@ -121,24 +121,42 @@ def judge(cluster: Cluster, readers: list[Reader], log_starts: Offsets) -> dict[
     return found
 
 
+def _one_point_each(readers: list[Reader]) -> dict[TopicPartition, int]:
+    points: dict[TopicPartition, int] = {}
+    for reader in readers:
+        for tp, point in reader.points.items():
+            if points.setdefault(tp, point) != point:
+                raise ValueError(f"two cutover points for {tp}: {points[tp]} and {point}")
+    return points
+
+
 def _by_reading(
     cluster: Cluster, points: Offsets, unsure: Mapping[TopicPartition, Mapping[str, int]]
 ) -> dict[tuple[str, TopicPartition], Drain]:
-    """Read from the lowest position of each partition; what is found answers for every group at or before it."""
+    """Read from the highest position of each partition first: a message there is owed to every group before it too.
+
+    So one read answers for all that are behind, however many groups stand at however many positions. Where nothing was
+    found, the next lower position is read up to the one before, and what is unanswered keeps that one's verdict.
+    """
     verdicts: dict[tuple[str, TopicPartition], Drain] = {}
-    open_questions = {tp: dict(groups) for tp, groups in unsure.items()}
-    while open_questions:
-        ranges = [OffsetRange(tp, min(groups.values()), points[tp]) for tp, groups in open_questions.items()]
-        for tp, seen in first_visible(cluster, ranges).items():
-            groups = open_questions[tp]
-            for group, position in list(groups.items()):
-                if seen.first is None:
-                    verdicts[group, tp] = Drain.DRAINED if seen.complete else Drain.OPEN
-                elif position <= seen.first:
-                    verdicts[group, tp] = Drain.BEHIND
-                else:
-                    continue  # what was found lies before this group's position: ask again from there
-                del groups[group]
-            if not groups:
-                del open_questions[tp]
+    left = {tp: dict(groups) for tp, groups in unsure.items()}
+    ends = {tp: points[tp] for tp in left}
+    nothing_to: dict[TopicPartition, Drain] = {}
+    while left:
+        ranges = [OffsetRange(tp, max(groups.values()), ends[tp]) for tp, groups in left.items()]
+        seen = first_visible(cluster, ranges)
+        for r in ranges:
+            tp, groups = r.partition, left[r.partition]
+            if seen[tp].first is not None:
+                verdicts |= {(group, tp): Drain.BEHIND for group in groups}
+                del left[tp]
+                continue
+            if not seen[tp].complete:
+                nothing_to[tp] = Drain.OPEN
+            verdict = nothing_to.setdefault(tp, Drain.DRAINED)
+            verdicts |= {(group, tp): verdict for group, position in groups.items() if position == r.start}
+            left[tp] = {group: position for group, position in groups.items() if position < r.start}
+            ends[tp] = r.start
+            if not left[tp]:
+                del left[tp]
     return verdicts

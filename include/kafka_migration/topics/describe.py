@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import ConfigResource, ConfigSource, ResourceType
+from confluent_kafka.admin import ConfigResource, ConfigSource, ResourceType, TopicMetadata
 
 from kafka_migration.clusters.client import CONNECT_TIMEOUT, REQUEST_TIMEOUT, Cluster
 from kafka_migration.errors import ClusterError
@@ -42,11 +42,7 @@ def topic_names(cluster: Cluster) -> set[str]:
 
     Raises `ClusterUnreachable`. A user without permission to describe a topic does not see it, and no broker says so.
     """
-    try:
-        told = cluster.admin.list_topics(timeout=CONNECT_TIMEOUT)
-    except KafkaException as error:
-        raise cluster.error(error, "listing the topics") from None
-    return {name for name in told.topics if not name.startswith("__")}
+    return {name for name in _listed(cluster, "listing the topics") if not name.startswith("__")}
 
 
 def choose(topics: Topics, plan: Plan, names: Iterable[str]) -> tuple[list[str], list[str]]:
@@ -66,10 +62,7 @@ def describe_topics(cluster: Cluster, names: Iterable[str]) -> dict[str, Topic]:
     wanted = sorted(set(names))
     if not wanted:
         return {}
-    try:
-        told = cluster.admin.list_topics(timeout=CONNECT_TIMEOUT).topics
-    except KafkaException as error:
-        raise cluster.error(error, "describing topics") from None
+    told = _listed(cluster, "describing topics")
     there = [name for name in wanted if name in told and told[name].error is None]
     settings = _settings(cluster, there)
     return {
@@ -86,14 +79,12 @@ def describe_topics(cluster: Cluster, names: Iterable[str]) -> dict[str, Topic]:
 
 def partitions_of(cluster: Cluster, names: Iterable[str]) -> list[TopicPartition]:
     """Every partition of these topics, as the cluster has them now. Raises `ClusterError` for a missing topic."""
-    try:
-        told = cluster.admin.list_topics(timeout=CONNECT_TIMEOUT).topics
-    except KafkaException as error:
-        raise cluster.error(error, "listing partitions") from None
-    gone = sorted(name for name in names if name not in told)
+    told = _listed(cluster, "listing partitions")
+    wanted = sorted(set(names))
+    gone = [name for name in wanted if name not in told]
     if gone:
         raise ClusterError(f"{cluster} has no topic {', '.join(gone)}")
-    return [TopicPartition(name, number) for name in sorted(names) for number in sorted(told[name].partitions)]
+    return [TopicPartition(name, number) for name in wanted for number in sorted(told[name].partitions)]
 
 
 def await_topics(cluster: Cluster, partitions: Mapping[str, int], timeout: float = 120.0) -> None:
@@ -103,7 +94,7 @@ def await_topics(cluster: Cluster, partitions: Mapping[str, int], timeout: float
     """
     deadline = time.monotonic() + timeout
     while True:
-        told = cluster.admin.list_topics(timeout=CONNECT_TIMEOUT).topics
+        told = _listed(cluster, "waiting for topics to be visible")
         unseen = [
             name
             for name, count in partitions.items()
@@ -126,11 +117,20 @@ def broker_settings(cluster: Cluster, broker_id: int) -> dict[str, str]:
     resource = ConfigResource(ResourceType.BROKER, str(broker_id))
     future = cluster.admin.describe_configs([resource], request_timeout=REQUEST_TIMEOUT)[resource]
     try:
-        return {name: entry.value or "" for name, entry in future.result(timeout=REQUEST_TIMEOUT + 5).items()}
-    except KafkaException as error:
-        if error.args[0].name() in ("CLUSTER_AUTHORIZATION_FAILED", "TOPIC_AUTHORIZATION_FAILED"):
+        entries = cluster.wait(future, f"reading the settings of broker {broker_id}")
+    except ClusterError as error:
+        if "AUTHORIZATION_FAILED" in str(error):
             return {}
-        raise cluster.error(error, f"reading the settings of broker {broker_id}") from None
+        raise
+    return {name: entry.value or "" for name, entry in entries.items()}
+
+
+def _listed(cluster: Cluster, doing: str) -> dict[str, TopicMetadata]:
+    try:
+        told: dict[str, TopicMetadata] = cluster.admin.list_topics(timeout=CONNECT_TIMEOUT).topics
+    except KafkaException as error:
+        raise cluster.error(error, doing) from None
+    return told
 
 
 def _settings(cluster: Cluster, names: list[str]) -> dict[str, tuple[dict[str, str], frozenset[str]]]:
