@@ -1,0 +1,231 @@
+"""One run's evidence out of what its steps left behind. It reads the bundle and writes nothing.
+
+From the steps' `report.data` it takes what the page draws: `topics` and `partitions` (preflight), `samples` by group
+with `service` (a drain), `coverage` (rows of `CoverageRow`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from kafka_migration.errors import EvidenceError
+from kafka_migration.evidence.bundle import Bundle, latest
+from kafka_migration.evidence.model import (
+    Approval,
+    Attempt,
+    CoverageEntry,
+    DrainCurve,
+    Evidence,
+    FindingEntry,
+    Point,
+    Scope,
+    Step,
+    StepRecord,
+)
+from kafka_migration.evidence.verdict import SUCCESS, judge_run
+from kafka_migration.evidence.words import counted, duration
+from kafka_migration.passes import CutoverPoint
+from kafka_migration.plan.load import LoadedPlan
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the steps cannot know of their run.
+
+    `steps`: Airflow's state of every task that acts or waits and should have run, in the plan's order; the evidence
+    task and the gate are not among them, and the approvals come apart. `points`: the recorded cutover points by stage.
+    """
+
+    plan: LoadedPlan
+    started_at: float
+    ended_at: float
+    triggered_by: str
+    reason: str
+    dry_run: bool
+    steps: Mapping[str, str | None]
+    approvals: tuple[Approval, ...] = ()
+    points: Mapping[str, Sequence[CutoverPoint]] = field(default_factory=dict)
+
+
+def assemble(bundle: Bundle, facts: Facts) -> Evidence:
+    """The evidence of the run. Raises `EvidenceError` when what the steps left cannot be read."""
+    attempts = bundle.attempts()
+    records = latest(attempts)
+    judged = judge_run(facts.steps, facts.approvals, records)
+    plan = facts.plan.plan
+    findings = _findings(records, plan.acceptances)
+    try:
+        coverage = tuple(
+            CoverageEntry.model_validate(row) for r in records for row in r.report.data.get("coverage") or ()
+        )
+        drains = tuple(curve for r in records for curve in _drains(r))
+    except (ValidationError, TypeError, ValueError) as error:
+        raise EvidenceError(f"{bundle}: a step's data is not what the evidence needs: {error}") from None
+    points = tuple(
+        Point.model_validate({"stage": stage, **point.to_json()})
+        for stage, frozen in facts.points.items()
+        for point in frozen
+    )
+    evidence = Evidence(
+        plan=bundle.plan,
+        description=plan.description,
+        scheme=plan.scheme,
+        purpose=bundle.purpose,
+        run_id=bundle.run_id,
+        verdict=judged.verdict.value,
+        because=judged.because,
+        dry_run=facts.dry_run,
+        reason=facts.reason,
+        triggered_by=facts.triggered_by,
+        started_at=facts.started_at,
+        ended_at=facts.ended_at,
+        scope=_scope(facts, records),
+        summary={},
+        approvals=facts.approvals,
+        steps=_steps(facts.steps, attempts),
+        findings=findings,
+        cutover_points=points,
+        coverage=coverage,
+        drains=drains,
+        holds=(),
+        plan_digest=facts.plan.digest,
+        plan_text=facts.plan.text,
+    )
+    return evidence.model_copy(update={"summary": _summary(evidence, str(bundle))})
+
+
+def longest(drains: Sequence[DrainCurve]) -> DrainCurve | None:
+    """The drain that took longest."""
+    return max(drains, key=lambda d: d.ended - d.started, default=None)
+
+
+def proven(coverage: Sequence[CoverageEntry]) -> tuple[int, int]:
+    """Visible messages that groups are shown to have read, summed over the groups: on the source and on the target."""
+    return (
+        sum(max(0, row.source_visible - row.source_left) for row in coverage if row.source_visible is not None),
+        sum(row.target_consumed for row in coverage if row.target_consumed is not None),
+    )
+
+
+def _findings(records: Sequence[StepRecord], in_plan: Mapping[str, str]) -> tuple[FindingEntry, ...]:
+    return tuple(
+        FindingEntry(
+            task=r.task_id,
+            accepted_by="the plan" if f.accepted and in_plan.get(f.id) == f.accepted else "",
+            **f.model_dump(),
+        )
+        for r in records
+        for f in r.report.findings
+    )
+
+
+def _drains(record: StepRecord) -> list[DrainCurve]:
+    samples: Mapping[str, Any] = record.report.data.get("samples") or {}
+    return [
+        DrainCurve(
+            service=record.report.data.get("service", ""),
+            group=group,
+            started=curve[0][0],
+            ended=curve[-1][0],
+            samples=tuple((at, left) for at, left in curve),
+        )
+        for group, curve in sorted(samples.items())
+        if curve
+    ]
+
+
+def _scope(facts: Facts, records: Sequence[StepRecord]) -> Scope:
+    plan = facts.plan.plan
+    known = {key: r.report.data[key] for r in records for key in ("topics", "partitions") if _is_number(r, key)}
+    return Scope(
+        topics=known.get("topics"),
+        partitions=known.get("partitions"),
+        groups=len(plan.groups),
+        services=len(plan.services),
+    )
+
+
+def _is_number(record: StepRecord, key: str) -> bool:
+    return isinstance(record.report.data.get(key), int)
+
+
+def _steps(states: Mapping[str, str | None], attempts: Sequence[StepRecord]) -> tuple[Step, ...]:
+    """Those that left a record in the order in which they began, then those that did not, in the plan's order."""
+    made = [
+        _step(last, [a for a in attempts if (a.task_id, a.map_index) == (last.task_id, last.map_index)])
+        for last in latest(attempts)
+    ]
+    there = {step.task for step in made}
+    return (*made, *(_without_record(task, state) for task, state in states.items() if task not in there))
+
+
+def _step(last: StepRecord, attempts: Sequence[StepRecord]) -> Step:
+    began = min(a.started_at for a in attempts)
+    return Step(
+        task=last.task_id,
+        map_index=last.map_index,
+        state=last.state,
+        started_at=began,
+        ended_at=last.ended_at,
+        duration=None if last.ended_at is None else last.ended_at - began,
+        summary=last.report.summary,
+        error=last.error,
+        attempts=tuple(
+            Attempt(attempt=a.attempt, state=a.state, started_at=a.started_at, ended_at=a.ended_at, error=a.error)
+            for a in sorted(attempts, key=lambda a: a.attempt)
+        ),
+        changes=last.report.changes,
+        tables=last.report.tables,
+        notes=last.report.notes,
+    )
+
+
+def _without_record(task: str, state: str | None) -> Step:
+    return Step(
+        task=task,
+        state="no record" if state == SUCCESS else (state or "none"),
+        started_at=None,
+        ended_at=None,
+        duration=None,
+        summary="",
+        error=None,
+        attempts=(),
+        changes=(),
+        tables=(),
+        notes=(),
+    )
+
+
+def _summary(evidence: Evidence, folder: str) -> dict[str, str]:
+    scope, slowest = evidence.scope, longest(evidence.drains)
+    on_source, on_target = proven(evidence.coverage)
+    accepted = [f.id for f in evidence.findings if f.accepted]
+    more = len(evidence.because) - 1
+    why = f": {evidence.because[0]}" + (f" (and {more} more)" if more else "") if evidence.because else ""
+    extent = [
+        counted(n, what)
+        for n, what in (
+            (scope.services, "service"),
+            (scope.groups, "group"),
+            (scope.topics, "topic"),
+            (scope.partitions, "partition"),
+        )
+        if n is not None
+    ]
+    moved = evidence.verdict == "PASS" and not evidence.dry_run
+    return {
+        "verdict": evidence.verdict + why + (" (dry run: nothing was changed)" if evidence.dry_run else ""),
+        "duration": duration(evidence.ended_at - evidence.started_at),
+        "moved" if moved else "in the plan": ", ".join(extent),
+        "messages proven": f"{on_source + on_target:,} summed over the groups ({on_source:,} read on the source,"
+        f" {on_target:,} on the target)"
+        if evidence.coverage
+        else "none: coverage was not reached",
+        "longest drain": f"{duration(slowest.ended - slowest.started)} ({slowest.group})" if slowest else "none",
+        "findings accepted": ", ".join(accepted) or "none",
+        "evidence": folder,
+    }

@@ -1,0 +1,196 @@
+"""The shape of the evidence: what one step keeps of itself, and the whole of a run. The published schema is made of it.
+
+Times are seconds since the epoch (UTC). Offsets are keyed `topic/partition`. It reads and writes nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Verdict = Literal["PASS", "FAIL", "INCONCLUSIVE"]
+FindingStatus = Literal["PASS", "WARN", "FAIL", "INCONCLUSIVE"]
+
+
+class Part(BaseModel):
+    """What every part of the evidence has in common: nothing unknown in it, and it does not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Change(Part):
+    """One thing that was changed; `done` is false in a dry run."""
+
+    what: str
+    before: str
+    after: str
+    done: bool
+
+
+class Table(Part):
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+
+class Seen(Part):
+    """A finding as a step reported it."""
+
+    id: str
+    status: FindingStatus
+    seen: str
+    expected: str = ""
+    advice: str = ""
+    accepted: str = ""
+
+
+class Report(Part):
+    """A step's report, as `StepReport.to_json` writes it."""
+
+    summary: str = ""
+    tables: tuple[Table, ...] = ()
+    changes: tuple[Change, ...] = ()
+    findings: tuple[Seen, ...] = ()
+    notes: tuple[str, ...] = ()
+    data: dict[str, Any] = {}
+
+
+class StepRecord(Part):
+    """What one attempt of one task kept of itself, `steps/<task>.<attempt>.json`. It may hold more keys."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    schema_version: Literal[1]
+    task_id: str
+    attempt: int
+    map_index: int = -1
+    state: Literal["success", "failed", "waiting"]
+    started_at: float
+    ended_at: float | None = None
+    error: str | None = None
+    report: Report = Report()
+
+
+class Attempt(Part):
+    attempt: int
+    state: str
+    started_at: float
+    ended_at: float | None
+    error: str | None
+
+
+class Step(Part):
+    """One step of the run. What it reported is that of its last attempt."""
+
+    task: str
+    map_index: int = -1
+    state: str = Field(description="success, failed, waiting, no record, or Airflow's state of a step that did not run")
+    started_at: float | None
+    ended_at: float | None
+    duration: float | None = Field(description="Seconds from the first attempt's start to the last one's end.")
+    summary: str
+    error: str | None
+    attempts: tuple[Attempt, ...]
+    changes: tuple[Change, ...]
+    tables: tuple[Table, ...]
+    notes: tuple[str, ...]
+
+
+class Approval(Part):
+    """A question to a person. `answered_by` is empty when nobody answered, or when a dry run did not ask."""
+
+    task: str
+    state: str
+    asked_at: float | None = None
+    answered_by: str = ""
+    answer: str = ""
+    at: float | None = None
+
+
+class FindingEntry(Seen):
+    """A finding of the run and the step that made it."""
+
+    task: str
+    accepted_by: str = ""
+
+
+class Point(Part):
+    """A cutover point. Each stage's points are numbered; a later one replaced an earlier one because of stragglers."""
+
+    stage: str
+    number: int
+    at: float
+    run_id: str
+    offsets: dict[str, int]
+
+
+class CoverageEntry(Part):
+    """Coverage of one partition for one group: offsets, and counts of visible messages (null: could not be counted)."""
+
+    topic: str
+    partition: int
+    group: str
+    service: str
+    begin: int
+    cutover: int
+    source_log_start: int
+    source_commit: int | None
+    source_verdict: str
+    source_visible: int | None = Field(description="Visible messages in [begin, cutover) on the source.")
+    source_left: int = Field(description="Those of them that the group had not read.")
+    seed: int
+    target_log_start: int
+    target_commit: int | None
+    target_end: int
+    target_visible: int | None = Field(description="Visible messages in [seed, target_end) on the target.")
+    target_consumed: int | None = Field(description="Those of them in [seed, target_commit).")
+    target_left: int
+
+
+class DrainCurve(Part):
+    """How a group's backlog shrank: `samples` are `[time, offsets left]`, the latter never less than the messages."""
+
+    service: str
+    group: str
+    started: float
+    ended: float
+    samples: tuple[tuple[float, float], ...]
+
+
+class Scope(Part):
+    """How much the run was about. Null: it ended before that was known."""
+
+    topics: int | None
+    partitions: int | None
+    groups: int
+    services: int
+
+
+class Evidence(Part):
+    """The evidence of one run. `because` says in words why the verdict is not PASS."""
+
+    schema_version: Literal[1] = 1
+    plan: str
+    description: str
+    scheme: str
+    purpose: str
+    run_id: str
+    verdict: Verdict
+    because: tuple[str, ...]
+    dry_run: bool
+    reason: str
+    triggered_by: str
+    started_at: float
+    ended_at: float
+    scope: Scope
+    summary: dict[str, str] = Field(description="The run in a few labelled lines, for a terminal.")
+    approvals: tuple[Approval, ...]
+    steps: tuple[Step, ...]
+    findings: tuple[FindingEntry, ...]
+    cutover_points: tuple[Point, ...]
+    coverage: tuple[CoverageEntry, ...]
+    drains: tuple[DrainCurve, ...]
+    holds: tuple[str, ...] = Field(description="What is still held on the source, and how to lift it.")
+    plan_digest: str
+    plan_text: str

@@ -1,0 +1,206 @@
+"""The coverage suite on the real Great Expectations: what holds passes, and each broken promise names its row."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from kafka_migration.findings import Finding, Status, accept, verdict
+from kafka_migration.verification.coverage import CoverageRow
+from kafka_migration.verification.expectations import data_docs_link, judge_coverage
+
+GOOD = CoverageRow(
+    topic="orders",
+    partition=0,
+    group="billing",
+    service="billing",
+    begin=100,
+    cutover=200,
+    source_log_start=0,
+    source_commit=200,
+    source_verdict="drained",
+    source_visible=90,
+    source_left=0,
+    seed=10,
+    target_log_start=0,
+    target_commit=40,
+    target_end=50,
+    target_visible=35,
+    target_consumed=28,
+    target_left=7,
+)
+RULES = (
+    "one-row",
+    "counted",
+    "source-left",
+    "source-verdict",
+    "no-hole",
+    "target-seed",
+    "target-kept",
+    "target-sum",
+)
+
+
+def judge(*rows: CoverageRow) -> list[Finding]:
+    return judge_coverage(rows, run_name="manual__2030-01-31T10:00:00+00:00", docs_folder=None)
+
+
+def stopping(*rows: CoverageRow) -> dict[str, Status]:
+    return {f.id: f.status for f in judge(*rows) if f.stops}
+
+
+def test_rows_that_are_whole_pass_every_expectation() -> None:
+    rows = [replace(GOOD, partition=n, topic=t) for n in range(3) for t in ("orders", "shipments")]
+    findings = judge(*rows)
+    assert {f.id for f in findings} == {f"coverage-{rule}/all" for rule in RULES}
+    assert {f.status for f in findings} == {Status.PASS}
+    assert {f.seen for f in findings} == {"held for 6 of 6 rows"}
+
+
+def test_group_ahead_of_its_cutover_point_passes() -> None:
+    assert not stopping(replace(GOOD, source_commit=210, source_verdict="ahead"))
+
+
+def test_group_that_never_read_an_empty_partition_passes() -> None:
+    empty = replace(
+        GOOD,
+        begin=0,
+        cutover=0,
+        source_commit=None,
+        source_visible=0,
+        seed=0,
+        target_commit=0,
+        target_end=0,
+        target_visible=0,
+        target_consumed=0,
+        target_left=0,
+    )
+    assert not stopping(empty)
+
+
+def test_no_rows_are_inconclusive_and_never_pass() -> None:
+    findings = judge()
+    assert [f.status for f in findings] == [Status.INCONCLUSIVE]
+    assert verdict(findings) is Status.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("rule", "status", "change"),
+    [
+        pytest.param("source-left", Status.FAIL, {"source_left": 3}, id="unread-before-the-cutover-point"),
+        pytest.param("source-verdict", Status.FAIL, {"source_verdict": "behind"}, id="not-drained"),
+        pytest.param("source-verdict", Status.FAIL, {"source_verdict": "open transaction"}, id="open-transaction"),
+        pytest.param("source-verdict", Status.FAIL, {"source_verdict": "some new word"}, id="unknown-verdict"),
+        pytest.param("no-hole", Status.INCONCLUSIVE, {"source_log_start": 101}, id="deleted-since-or-between"),
+        pytest.param("target-seed", Status.FAIL, {"target_commit": 9}, id="commit-below-the-seed"),
+        pytest.param("target-seed", Status.FAIL, {"target_commit": None}, id="seed-gone"),
+        pytest.param(
+            "target-kept", Status.INCONCLUSIVE, {"target_log_start": 11}, id="target-deleted-below-the-commit"
+        ),
+        pytest.param("target-kept", Status.FAIL, {"target_log_start": 41}, id="target-deleted-unread"),
+        pytest.param("target-sum", Status.FAIL, {"target_left": 6}, id="a-message-unaccounted"),
+        pytest.param("target-sum", Status.FAIL, {"target_left": 8}, id="a-message-too-many"),
+    ],
+)
+def test_a_broken_promise_names_its_row_and_only_that(rule: str, status: Status, change: dict[str, object]) -> None:
+    good, bad = GOOD, replace(GOOD, partition=7, group="audit", **change)
+    findings = judge(good, bad)
+    assert {f.id: f.status for f in findings if f.stops} == {f"coverage-{rule}/orders/7/audit": status}
+    assert {f.id for f in findings if not f.stops} == {f"coverage-{r}/all" for r in RULES if r != rule}
+    told = next(f for f in findings if f.stops)
+    assert told.seen
+    assert told.expected
+    assert told.advice
+
+
+def test_messages_deleted_before_they_were_read_are_a_failure() -> None:
+    lost = replace(GOOD, source_log_start=150, source_commit=120, source_verdict="expired unread")
+    assert stopping(lost) == {
+        "coverage-no-hole/orders/0/billing": Status.FAIL,
+        "coverage-source-verdict/orders/0/billing": Status.FAIL,
+    }
+
+
+@pytest.mark.parametrize("count", ["source_visible", "target_visible", "target_consumed"])
+def test_a_count_that_is_missing_is_inconclusive_and_named(count: str) -> None:
+    findings = judge(GOOD, replace(GOOD, partition=1, **{count: None}))
+    told = [f for f in findings if f.stops]
+    assert [(f.id, f.status) for f in told] == [("coverage-counted/orders/1/billing", Status.INCONCLUSIVE)]
+    assert count in told[0].seen
+
+
+def test_nothing_is_claimed_of_sums_when_no_row_was_counted() -> None:
+    findings = judge(replace(GOOD, source_visible=None, target_visible=None, target_consumed=None))
+    assert verdict(findings) is Status.INCONCLUSIVE
+    assert "coverage-target-sum/all" not in {f.id for f in findings}
+
+
+def test_two_rows_of_one_group_and_partition_are_a_failure() -> None:
+    assert stopping(GOOD, replace(GOOD, service="billing-copy")) == {"coverage-one-row/orders/0/billing": Status.FAIL}
+
+
+def test_offsets_beyond_what_a_float_can_hold_are_compared_exactly() -> None:
+    huge = 2**60
+    assert not stopping(replace(GOOD, seed=huge, target_commit=huge, target_end=huge + 9))
+    assert stopping(replace(GOOD, seed=huge + 1, target_commit=huge, target_end=huge + 9)) == {
+        "coverage-target-seed/orders/0/billing": Status.FAIL
+    }
+
+
+def test_an_accepted_inconclusive_finding_lets_the_run_go_on() -> None:
+    findings = judge(replace(GOOD, source_log_start=101))
+    accepted = accept(findings, {"coverage-no-hole/orders/0/billing": "retention ran after the drain"})
+    assert verdict(accepted) is Status.PASS
+
+
+def test_every_failing_row_of_many_is_named() -> None:
+    rows = [replace(GOOD, partition=n, source_left=n % 2) for n in range(500)]
+    named = {f.id for f in judge(*rows) if f.stops}
+    assert named == {f"coverage-source-left/orders/{n}/billing" for n in range(1, 500, 2)}
+
+
+def test_data_docs_of_an_earlier_run_stay(tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    assert data_docs_link(docs) is None
+    links = []
+    for run in ("manual__2030-01-31T10:00:00+00:00", "manual__2030-01-31T11:00:00+00:00"):
+        judge_coverage([GOOD], run_name=run, docs_folder=docs)
+        links.append(data_docs_link(docs))
+    index = (docs / "index.html").read_text()
+    assert len(set(links)) == 2
+    for link in links:
+        assert link is not None
+        assert link in index
+        assert "no visible message is left unread on the source" in (docs / unquote(link)).read_text()
+
+
+def test_judging_is_silent_and_calls_nobody(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("the suite opened a connection")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket.socket, "connect_ex", refuse)
+    caplog.set_level(logging.INFO)
+    assert not [f for f in judge_coverage([GOOD], run_name="run", docs_folder=tmp_path) if f.stops]
+    assert not [record for record in caplog.records if record.name.startswith("great_expectations")]
+    said = capfd.readouterr()
+    assert said.out + said.err == ""
+
+
+def test_the_module_costs_nothing_until_rows_are_judged() -> None:
+    heavy = "great_expectations", "pandas"
+    code = (
+        "import sys, kafka_migration.verification.expectations as e;"
+        f" e.judge_coverage([], run_name='r', docs_folder=None); print([m for m in {heavy!r} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
