@@ -10,6 +10,8 @@ import sys
 from demo.settings import BadSetting, check
 from demo.verdict import unknown
 
+_PLAIN_WIDTH = 140  # where no terminal says how wide it is
+
 
 def main(arguments: list[str]) -> int:
     command, *settings = arguments or ["help"]
@@ -32,7 +34,7 @@ def _run(command: str) -> int:
     from demo.interrupts import raise_on_signals
     from demo.view import last_line
 
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
     raise_on_signals()
     match command:
         case "demo":

@@ -79,6 +79,7 @@ class Airflow:
             "SPT_NOENV": "1",
         }
         self._processes: dict[str, OwnedProcess] = {}
+        self._stopped = False
 
     @property
     def task_logs(self) -> Path:
@@ -99,6 +100,8 @@ class Airflow:
         self._start("components", [sys.executable, "-m", "demo.forked", str(self.folder / "components.json")])
 
     def raise_if_dead(self) -> None:
+        if self._stopped:
+            raise AirflowError("Airflow was stopped while it started.")
         for name, process in self._processes.items():
             if not process.running:
                 raise AirflowError(
@@ -112,6 +115,7 @@ class Airflow:
         return "\n".join(f"{log} ends with:\n{_tail(log)}" for log in logs if log.exists())
 
     def stop(self) -> None:
+        self._stopped = True
         for name in ("components", "database"):
             process = self._processes.pop(name, None)
             if process is not None:
@@ -146,6 +150,7 @@ class Airflow:
             )
 
     def _start(self, name: str, command: list[str]) -> None:
+        self.raise_if_dead()
         self._processes[name] = OwnedProcess(command, log=self.logs / f"{name}.log", environment=self._environment)
 
     def _write_private(self, name: str, content: str) -> None:
@@ -187,6 +192,8 @@ class Airflow:
                 "secret_key": secrets.token_urlsafe(32),
                 "instance_name": "Kafka migrations",
             },
+            # A worker that misses the end of its task looks again only after this long, and holds its slot till then.
+            "workers": {"min_heartbeat_interval": 1},
             "api_auth": {"jwt_secret": secrets.token_urlsafe(64)},
             "scheduler": {"scheduler_idle_sleep_time": 0.1},
             "dag_processor": {"refresh_interval": 5, "min_file_process_interval": 10},

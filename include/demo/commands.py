@@ -24,7 +24,7 @@ from demo.claim import Claimed, Holder, holder_of
 from demo.interrupts import Interrupted, not_interrupted
 from demo.migration import DAG, migrate
 from demo.stage import Stage, clear
-from demo.verdict import Verdict, unknown
+from demo.verdict import INTERRUPTED, Verdict, unknown
 from demo.view import say
 from demo.waiting import WaitedInVain, wait_until
 
@@ -42,7 +42,7 @@ def demo(console: Console) -> Verdict:
         return migrate(stage, console)
     except Interrupted as interruption:
         say(console, f"interrupted by {interruption}")
-        return unknown("interrupted")
+        return unknown(INTERRUPTED)
     except Claimed as error:
         say(console, f"{error} Stop it first: make down")
         return unknown("already_running")

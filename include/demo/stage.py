@@ -22,7 +22,7 @@ from demo.shop import Shop
 from demo.waiting import WaitedInVain, wait_until
 
 _READY_WITHIN = 150.0
-_LANES_END_WITHIN = 5.0
+_LANES_END_WITHIN = 1.0
 
 # What a new start leaves as it is: who may run here, what was proved, and what `make up` is writing.
 KEPT = ("claim", "evidence", "up.log")
@@ -59,14 +59,14 @@ class Stage:
         )
         self.client = AirflowClient(self.airflow.login)
         self._lanes: list[_Lane] = []
-        self._stopping = False
+        self._stopping = threading.Event()
         self._shop_since = float("inf")
         self.ready = False
 
     def start(self) -> None:
         """Return when the shop runs against the source and Airflow is ready to migrate it."""
-        source = self._lane("Kafka cluster source", lambda: _start(self.source))
-        target = self._lane("Kafka cluster target", lambda: _start(self.target))
+        source = self._lane("Kafka cluster source", lambda: self._start_cluster(self.source))
+        target = self._lane("Kafka cluster target", lambda: self._start_cluster(self.target))
         airflow = self._lane("Airflow", self._start_airflow)
         self._wait_for(source)
         self.shop.prepare(self.source.bootstrap_servers)
@@ -89,13 +89,21 @@ class Stage:
 
     def stop(self) -> None:
         """End everything, whatever state it is in, and leave no process."""
-        self._stopping = True
+        self._stopping.set()
         for part in (self.shop.stop, self.airflow.stop, self.source.kill, self.target.kill):
             with suppress(Exception):  # what resists is ended below
                 part()
-        for lane in self._lanes:
-            lane.join(_LANES_END_WITHIN)
         leftovers.end_all(self._state)
+        deadline = time.monotonic() + _LANES_END_WITHIN
+        for lane in self._lanes:
+            lane.join(max(0.0, deadline - time.monotonic()))
+
+    def _start_cluster(self, cluster: KafkaCluster) -> None:
+        cluster.format()
+        if self._stopping.is_set():
+            return
+        cluster.start()
+        cluster.wait_ready()
 
     def _start_airflow(self) -> None:
         self.airflow.start()
@@ -150,7 +158,7 @@ class Stage:
                 raise lane.failure
 
     def _came_up(self, name: str) -> None:
-        if not self._stopping:
+        if not self._stopping.is_set():
             self._say(f"{name} is up after {time.monotonic() - self._began:.1f} s")
 
 
@@ -176,9 +184,3 @@ class _Lane(threading.Thread):
             self._work()
         except Exception as error:  # raised again by the thread that waits for this one
             self.failure = error
-
-
-def _start(cluster: KafkaCluster) -> None:
-    cluster.format()
-    cluster.start()
-    cluster.wait_ready()

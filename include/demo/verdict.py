@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+INTERRUPTED = "interrupted"
+
 
 class Outcome(StrEnum):
     PASS = "PASS"
@@ -49,6 +51,8 @@ class Verdict:
 
     @property
     def exit_code(self) -> int:
+        if self.reason == INTERRUPTED:
+            return 130
         return {Outcome.PASS: 0, Outcome.FAIL: 1, Outcome.INCONCLUSIVE: 3}[self.outcome]
 
 
