@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_kafka_migration.evidence import evidence_root
 from airflow_kafka_migration.failures import StepFailed, StepRefused
 from airflow_kafka_migration.hooks import secrets_met
-from airflow_kafka_migration.names import SUMMARY, is_dry, purpose_of
+from airflow_kafka_migration.names import is_dry, purpose_of
 from airflow_kafka_migration.runs import open_run
 from kafka_migration.errors import ClusterError, FindingsFailed, MigrationError, OffsetsRefused
 from kafka_migration.evidence.bundle import Bundle
@@ -25,11 +25,10 @@ if TYPE_CHECKING:
     from kafka_migration.run import Run
 
 LOG = logging.getLogger("kafka_migration")
-_LONGEST_SUMMARY = 1000
 
 
-def carry_out(context: Context, plan: str, work: Callable[[Run], StepReport], *, again: bool = False) -> None:
-    """Open the run, do the work, log its report and keep it; its summary is pushed, for approvals to show.
+def carry_out(context: Context, plan: str, work: Callable[[Run], StepReport], *, again: bool = False) -> str:
+    """Open the run, do the work, log its report and keep it; its summary comes back.
 
     A deferral passes through and leaves no evidence, since the attempt has not ended; `again` says that it goes on.
     """
@@ -40,17 +39,23 @@ def carry_out(context: Context, plan: str, work: Callable[[Run], StepReport], *,
         attempt.root = evidence_root(run.plan)
         report = work(run)
     except MigrationError as error:
-        LOG.error("%s", error)
         attempt.keep_failure(str(error), _findings(error))
-        may_pass = isinstance(error, ClusterError) and not isinstance(error, OffsetsRefused)
-        raise (StepFailed if may_pass else StepRefused)(str(error)) from None
+        raise failure_of(error) from None
     except Exception as error:
         attempt.keep_failure(f"{type(error).__name__}: {error}", [])
         raise
     for line in report.lines():
         LOG.info("%s", line)
     attempt.keep("success", report=report.to_json())
-    attempt.end(report.summary)
+    attempt.end()
+    return report.summary
+
+
+def failure_of(error: MigrationError) -> StepFailed:
+    """Log a domain error, and make of it what ends the task: only what a cluster could not do is tried again."""
+    LOG.error("%s", error)
+    may_pass = isinstance(error, ClusterError) and not isinstance(error, OffsetsRefused)
+    return (StepFailed if may_pass else StepRefused)(str(error))
 
 
 class _Attempt:
@@ -78,8 +83,7 @@ class _Attempt:
             ", DRY RUN: nothing is changed" if self._dry_run else "",
         )
 
-    def end(self, summary: str) -> None:
-        self._ti.xcom_push(SUMMARY, summary[:_LONGEST_SUMMARY])
+    def end(self) -> None:
         LOG.info("%s ended after %.1f s", self._ti.task_id, time.time() - self._ti.start_date.timestamp())
 
     def keep_failure(self, error: str, findings: list[dict[str, str]]) -> None:

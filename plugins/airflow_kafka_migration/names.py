@@ -10,8 +10,11 @@ if TYPE_CHECKING:
 FIRST_TASK = "preflight"
 """The first task of every DAG that changes something: by it the runs of other DAGs are found."""
 
-SUMMARY = "summary"
-"""The XCom under which a step leaves its summary."""
+PAGES = "/kafka-migration"
+"""Where the pages are mounted in Airflow's API server."""
+
+DOCUMENTS = "data_docs"
+"""The folder beside the evidence for the pages that checks leave."""
 
 LOCKING = ("migrate",)
 """The purposes whose runs hold the topics and services that they touch."""
@@ -19,6 +22,10 @@ LOCKING = ("migrate",)
 
 def dag_id(plan: str, purpose: str) -> str:
     return f"{plan}.{purpose}"
+
+
+def plan_of(dag_id: str) -> str:
+    return dag_id.rpartition(".")[0]
 
 
 def purpose_of(dag_id: str) -> str:
