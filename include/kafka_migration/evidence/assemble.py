@@ -51,8 +51,8 @@ class Facts:
     points: Mapping[str, Sequence[CutoverPoint]] = field(default_factory=dict)
 
 
-def assemble(bundle: Bundle, facts: Facts) -> Evidence:
-    """The evidence of the run. Raises `EvidenceError` when what the steps left cannot be read."""
+def assemble(bundle: Bundle, facts: Facts, data_docs: str | None = None) -> Evidence:
+    """The evidence of the run; `data_docs` is a link beside it. Raises `EvidenceError` when what the steps left cannot be read."""
     attempts = bundle.attempts()
     records = latest(attempts)
     judged = judge_run(facts.steps, facts.approvals, records)
@@ -91,6 +91,7 @@ def assemble(bundle: Bundle, facts: Facts) -> Evidence:
         cutover_points=points,
         coverage=coverage,
         drains=drains,
+        data_docs=data_docs,
         holds=(),
         plan_digest=facts.plan.digest,
         plan_text=facts.plan.text,

@@ -191,6 +191,7 @@ class Evidence(Part):
     cutover_points: tuple[Point, ...]
     coverage: tuple[CoverageEntry, ...]
     drains: tuple[DrainCurve, ...]
+    data_docs: str | None = Field(description="A link beside this file to the coverage suite's own page.")
     holds: tuple[str, ...] = Field(description="What is still held on the source, and how to lift it.")
     plan_digest: str
     plan_text: str

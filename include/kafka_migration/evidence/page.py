@@ -23,8 +23,8 @@ _HEIGHT = 120.0
 _STATUS_ORDER = {"FAIL": 0, "INCONCLUSIVE": 1, "WARN": 2, "PASS": 3}
 
 
-def render(evidence: Evidence, data_docs: str | None = None) -> str:
-    """The page. `data_docs`: a link, relative to the page, to the Data Docs of the coverage suite."""
+def render(evidence: Evidence) -> str:
+    """The page."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -45,7 +45,6 @@ def render(evidence: Evidence, data_docs: str | None = None) -> str:
     on_source, on_target = proven(evidence.coverage)
     return environment.get_template("page.html.j2").render(
         e=evidence,
-        data_docs=data_docs,
         moved=evidence.verdict == "PASS" and not evidence.dry_run,
         proven=on_source + on_target,
         proven_source=on_source,
