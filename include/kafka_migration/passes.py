@@ -124,6 +124,10 @@ class Pass:
         """Any other value that a step kept under `key`."""
         return self._get(key)
 
+    def note_offsets(self, key: str) -> dict[TopicPartition, int]:
+        """Offsets that a step kept under `key`."""
+        return from_json(self._get(key) or {})
+
     def keep(self, key: str, value: Any) -> None:
         self._set(key, value)
 

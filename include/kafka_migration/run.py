@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Protocol
 
 from kafka_migration.clusters.client import Clusters
@@ -23,6 +24,7 @@ class Run:
 
     `clusters` reaches source and target, `controllers` the services by name, `records` outlives the run.
     `dry_run`: everything is read and shown, nothing is changed. `other_plans`: what else is planned here.
+    `documents`: a local folder for pages that a step leaves beside the evidence; None where there is none.
     """
 
     plan: Plan
@@ -33,6 +35,7 @@ class Run:
     records: Records
     dry_run: bool = False
     other_plans: Sequence[Plan] = ()
+    documents: Path | None = None
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("kafka_migration"))
     now: Callable[[], float] = time.time
 
@@ -45,6 +48,3 @@ class ActStep(Protocol):
     """A step that acts: observes, does what is missing, observes again, and returns what it did."""
 
     def __call__(self, run: Run, **args: Any) -> StepReport: ...
-
-
-Steps = Mapping[str, ActStep]

@@ -10,20 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaException
 
+from airflow_kafka_migration.evidence import evidence_root
 from airflow_kafka_migration.hooks import connection_parts, open_clusters
 from airflow_kafka_migration.lock import AirflowClaims, Claim, Touched, hold, holds
-from airflow_kafka_migration.names import FIRST_TASK, LOCKING, dag_id, is_dry, purpose_of
+from airflow_kafka_migration.names import DOCUMENTS, FIRST_TASK, LOCKING, dag_id, is_dry, purpose_of
 from airflow_kafka_migration.state import AssetRecords, plan_asset
 from kafka_migration.clusters.client import CONNECT_TIMEOUT
 from kafka_migration.errors import PlanChanged
-from kafka_migration.plan.load import BrokenPlan, difference, find_plan, load_plans
+from kafka_migration.evidence.bundle import Bundle
+from kafka_migration.plan.load import BrokenPlan, LoadedPlan, difference, find_plan, load_plans
 from kafka_migration.run import Run
 from kafka_migration.services.registry import build_controllers
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from airflow.sdk import Context
 
-    from kafka_migration.plan.load import LoadedPlan
     from kafka_migration.records import Records
 
 
@@ -41,6 +44,10 @@ def open_run(context: Context, plan_name: str, log: logging.Logger) -> Run:
         controllers=build_controllers(loaded.plan, clusters.addresses, connection_parts),
         records=_DryRecords(records) if is_dry(context) else records,
         dry_run=is_dry(context),
+        other_plans=[
+            entry.plan for entry in load_plans() if isinstance(entry, LoadedPlan) and entry.plan != loaded.plan
+        ],
+        documents=_documents(context, loaded),
         log=log,
     )
 
@@ -63,6 +70,11 @@ def take_lock(context: Context, run: Run) -> None:
         Claim(ti.dag_id, ti.run_id, began, held=False, touched=_touched(run)),
         [dag_id(name, purpose) for name in names for purpose in LOCKING],
     )
+
+
+def _documents(context: Context, loaded: LoadedPlan) -> Path | None:
+    purpose = purpose_of(context["ti"].dag_id)
+    return Bundle(evidence_root(loaded.plan), loaded.plan.plan, purpose, context["ti"].run_id).local_folder(DOCUMENTS)
 
 
 def _same_plan(context: Context, loaded: LoadedPlan, records: Records) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from kafka_migration.errors import MigrationError
 from kafka_migration.findings import Finding, Status
-from kafka_migration.passes import FIRST_STAGE, current_pass
+from kafka_migration.passes import current_pass
 from kafka_migration.report import StepReport
 from kafka_migration.run import Run
 from kafka_migration.services.controller import State
 from kafka_migration.sides import Side
-from kafka_migration.steps.common import observations_table, observe_all
+from kafka_migration.steps.common import observations_table, observe_all, recorded_points
 from kafka_migration.stragglers import find_stragglers
 
 
@@ -18,7 +18,7 @@ def closing_look(run: Run) -> StepReport:
     if run.dry_run:
         return StepReport("a dry run: nothing was changed")
     current = current_pass(run.records)
-    stages = [s for s in (FIRST_STAGE, *(u.name for u in run.graph.readers if u.settles)) if current.points(s)]
+    stages = list(recorded_points(run.graph, current))
     findings: list[Finding] = []
     try:
         late = find_stragglers(run, current, stages)

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from kafka_migration.errors import OutsideWindow, ServiceError
 from kafka_migration.offsets import TopicPartition
-from kafka_migration.passes import FIRST_STAGE, Pass
+from kafka_migration.passes import FIRST_STAGE, CutoverPoint, Pass
+from kafka_migration.plan.graph import Graph
 from kafka_migration.plan.model import Service
 from kafka_migration.report import Table
 from kafka_migration.run import Run
@@ -47,6 +48,12 @@ def stages_read(run: Run, services: Iterable[Service]) -> set[str]:
 def moved_topics(current: Pass) -> list[str]:
     """The topics of this pass, as its first run found them."""
     return list(current.note("topics") or ())
+
+
+def recorded_points(graph: Graph, current: Pass) -> dict[str, list[CutoverPoint]]:
+    """Every stage that has a cutover point in this pass, with all of them."""
+    stages = [FIRST_STAGE, *(unit.name for unit in graph.readers if unit.settles)]
+    return {stage: points for stage in stages if (points := current.points(stage))}
 
 
 def topics_of_stage(run: Run, current: Pass, stage: str) -> list[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from kafka_migration.findings import accept, stop_on
 from kafka_migration.passes import current_pass
 from kafka_migration.report import StepReport, Table
@@ -12,7 +10,7 @@ from kafka_migration.verification.coverage import CoverageRow, cover, totals
 from kafka_migration.verification.expectations import judge_coverage
 
 
-def coverage(run: Run, docs_folder: str | None = None) -> StepReport:
+def coverage(run: Run) -> StepReport:
     """Count, judge, keep. A pass that has finished keeps the result that it was finished with.
 
     Raises `FindingsFailed` naming the rows that break an expectation.
@@ -28,11 +26,15 @@ def coverage(run: Run, docs_folder: str | None = None) -> StepReport:
     else:
         rows = cover(run, current)
         title = "counted now"
-        findings = judge_coverage(rows, run_name=run.run_id, docs_folder=Path(docs_folder) if docs_folder else None)
+        findings = judge_coverage(rows, run_name=run.run_id, docs_folder=run.documents)
+    documents = run.documents / "index.html" if run.documents else None
+    page = (
+        {"data_docs": f"{run.documents.name}/index.html"} if run.documents and documents and documents.exists() else {}
+    )
     report = StepReport(
         tables=[_table(rows, title)],
         findings=accept(findings, run.plan.acceptances),
-        data={"rows": [row.to_json() for row in rows], **totals(rows)},
+        data={"coverage": [row.to_json() for row in rows], **totals(rows), **page},
     )
     run.log.info("%s", "\n".join(report.tables[0].lines()))
     stop_on(report.findings, "coverage")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from kafka_migration.groups.commits import committed
 from kafka_migration.groups.seeds import at_ends, plant
-from kafka_migration.offsets import Offsets, TopicPartition, Which, read_several
+from kafka_migration.offsets import Offsets, TopicPartition, Which, read_several, to_json
 from kafka_migration.passes import Pass, current_pass, open_pass
 from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import Run
@@ -75,6 +75,8 @@ def _chosen(run: Run, current: Pass) -> dict[str, dict[TopicPartition, int]]:
     uncommitted = current.uncommitted or {
         group: sorted(str(tp) for tp in begins[group] if tp not in now.get(group, {})) for group in begins
     }
+    # Applications that keep their offsets themselves go on from here.
+    current.keep("target_starts", to_json(target[Which.END] | current.note_offsets("target_starts")))
     # The beginnings first: whoever finds seeds can rely on them.
     current.begins = begins
     current.uncommitted = uncommitted

@@ -270,7 +270,7 @@ def _await_moved_by_hand(run: Run, controller: Controller) -> None:
         if not problem:
             return
     raise ServiceError(
-        f"service {service.name} has not moved: {problem}.\n{controller.instructions(Side.TARGET)}\nClear the task then."
+        f"service {service.name} has not moved: {problem}.\n{controller.instructions(Side.TARGET)}\nThen clear it."
     )
 
 

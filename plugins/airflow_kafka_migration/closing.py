@@ -1,0 +1,157 @@
+"""The end of every run: the evidence, which is written whatever happened, and the gate, whose state is the verdict.
+
+Only the gate of a run that passed says so to others: it marks the pass as finished and emits the plan's asset event.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator, TriggerRule
+
+from airflow_kafka_migration.approvals import approval_key
+from airflow_kafka_migration.failures import retries
+from airflow_kafka_migration.links import EvidenceLink
+from airflow_kafka_migration.names import is_dry, purpose_of
+from airflow_kafka_migration.state import LOCKS, AssetRecords, plan_asset
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from kafka_migration.evidence.model import Approval
+    from kafka_migration.report import StepReport
+    from kafka_migration.run import Run
+
+
+class EvidenceOperator(BaseOperator):
+    """Looks once more, and puts what the steps left behind into one place.
+
+    :param plan: the plan's name
+    :param judged: the tasks that must have succeeded, in the plan's order
+    :param asked: the approvals
+    """
+
+    ui_color = "#e6f4ea"
+    operator_extra_links = (EvidenceLink(),)
+
+    def __init__(self, *, plan: str, judged: Sequence[str], asked: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(inlets=[plan_asset(plan), LOCKS], trigger_rule=TriggerRule.ALL_DONE, **{**retries(), **kwargs})
+        self.plan = plan
+        self.judged = list(judged)
+        self.asked = list(asked)
+
+    def execute(self, context: Context) -> None:
+        from airflow_kafka_migration.audit import carry_out
+        from kafka_migration.steps.closing import closing_look
+
+        states = self._states(context)
+        moved = all(states.get(task) == "success" for task in self.judged)
+
+        def look(run: Run) -> StepReport:
+            from kafka_migration.report import StepReport
+
+            # After a failure services stand where the failure left them: that is said by the failed step, not here.
+            return closing_look(run) if moved else StepReport("the run did not come to its end")
+
+        carry_out(context, self.plan, look)
+        self._publish(context, states)
+
+    def _publish(self, context: Context, states: Mapping[str, str]) -> None:
+        from airflow_kafka_migration.audit import LOG
+        from airflow_kafka_migration.evidence import evidence_root
+        from airflow_kafka_migration.hooks import secrets_met
+        from kafka_migration.evidence.assemble import Facts
+        from kafka_migration.evidence.bundle import Bundle
+        from kafka_migration.evidence.publish import publish
+        from kafka_migration.passes import current_pass
+        from kafka_migration.plan.load import find_plan
+        from kafka_migration.steps.common import recorded_points
+
+        ti, dag_run = context["ti"], context["dag_run"]
+        loaded = find_plan(self.plan)
+        records = AssetRecords(context, plan_asset(self.plan))
+        bundle = Bundle(evidence_root(loaded.plan), self.plan, purpose_of(ti.dag_id), ti.run_id, secrets_met())
+        evidence = publish(
+            bundle,
+            Facts(
+                plan=loaded,
+                started_at=dag_run.start_date.timestamp() if dag_run.start_date else ti.start_date.timestamp(),
+                ended_at=time.time(),
+                triggered_by=dag_run.triggering_user_name or "Airflow",
+                reason=str(context["params"].get("reason") or ""),
+                dry_run=is_dry(context),
+                steps={task: states.get(task) for task in self.judged} | {ti.task_id: "success"},
+                approvals=tuple(_approval(records, ti.dag_id, ti.run_id, task, states) for task in self.asked),
+                points=recorded_points(loaded.graph, current_pass(records)),
+            ),
+        )
+        for label, text in evidence.summary.items():
+            LOG.info("%-22s %s", label, text)
+
+    def _states(self, context: Context) -> dict[str, str]:
+        ti = context["ti"]
+        told = ti.get_task_states(ti.dag_id, run_ids=[ti.run_id])
+        return {task: str(state) for task, state in told.get(ti.run_id, {}).items()}
+
+
+class GateOperator(BaseOperator):
+    """Succeeds when the verdict of this run's evidence is PASS, and fails otherwise.
+
+    :param plan: the plan's name
+    """
+
+    ui_color = "#e6f4ea"
+    operator_extra_links = (EvidenceLink(),)
+
+    def __init__(self, *, plan: str, **kwargs: Any) -> None:
+        super().__init__(
+            inlets=[plan_asset(plan), LOCKS],
+            outlets=[plan_asset(plan)],
+            trigger_rule=TriggerRule.ALL_DONE,
+            **{**retries(), **kwargs},
+        )
+        self.plan = plan
+
+    def execute(self, context: Context) -> str:
+        from airflow_kafka_migration.audit import LOG
+        from airflow_kafka_migration.evidence import evidence_root
+        from airflow_kafka_migration.failures import StepRefused
+        from airflow_kafka_migration.runs import open_run
+        from kafka_migration.errors import MigrationError
+        from kafka_migration.evidence.bundle import EVIDENCE_JSON, Bundle
+        from kafka_migration.steps.closing import finish
+
+        ti = context["ti"]
+        records = AssetRecords(context, plan_asset(self.plan))
+        try:
+            run = open_run(context, self.plan, LOG)
+            bundle = Bundle(evidence_root(run.plan), self.plan, purpose_of(ti.dag_id), ti.run_id)
+            evidence = json.loads((bundle.folder / EVIDENCE_JSON).read_text(encoding="utf-8"))
+        except (OSError, MigrationError) as error:
+            LOG.error("There is no evidence to judge by: %s", error)
+            raise StepRefused("no evidence, no PASS") from None
+        verdict = evidence["verdict"]
+        LOG.info("verdict %s", verdict)
+        for cause in evidence["because"]:
+            LOG.error("%s", cause)
+        LOG.info("evidence: %s", bundle)
+        records.set(
+            f"verdict/{run.purpose}",
+            {"run_id": ti.run_id, "verdict": verdict, "at": time.time(), "dry_run": run.dry_run},
+        )
+        if verdict != "PASS":
+            raise StepRefused(f"verdict {verdict}: {'; '.join(evidence['because'])[:500]}")
+        finish(run)
+        if not run.dry_run:
+            context["outlet_events"][plan_asset(self.plan)].extra = {"run_id": ti.run_id, "verdict": verdict}
+        return str(verdict)
+
+
+def _approval(records: AssetRecords, dag_id: str, run_id: str, task: str, states: Mapping[str, str]) -> Approval:
+    from kafka_migration.evidence.model import Approval
+
+    kept = records.get(approval_key(dag_id, run_id, task)) or {}
+    return Approval(task=task, state=states.get(task, ""), **kept)

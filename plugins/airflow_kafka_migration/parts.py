@@ -1,0 +1,228 @@
+"""The steps of the schemes as tasks of one plan's DAG. A DAG file names them in their order and holds nothing else.
+
+Everything is made from the plan alone: no network, no Kafka client, so that Airflow's parser may call it at any time.
+Tasks and groups carry the names of the plan's services, so that the graph is the runbook.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any
+
+from airflow.sdk import DAG, Param, TaskGroup, cross_downstream
+from airflow.sdk.bases.operator import BaseOperator
+
+from airflow_kafka_migration.approvals import PlanApproval, approval
+from airflow_kafka_migration.broken import broken_dag
+from airflow_kafka_migration.closing import EvidenceOperator, GateOperator
+from airflow_kafka_migration.names import FIRST_TASK, dag_id
+from airflow_kafka_migration.operators import StepOperator
+from airflow_kafka_migration.sensors import WaitOperator
+from kafka_migration.passes import FIRST_STAGE
+from kafka_migration.plan.graph import Unit
+from kafka_migration.plan.load import BrokenPlan, LoadedPlan, load_plans
+from kafka_migration.services.registry import is_manual
+
+Task = BaseOperator | TaskGroup
+Stage = Task | list[Task] | None
+
+_STEPS = "kafka_migration.steps"
+_PATIENT_SERVICES = 16
+_PATIENCE = 20.0
+"""A plan of few services waits this long in the worker before it defers: a short wait is then answered at once."""
+
+
+def migration_dags(scheme: str, build: Callable[[Steps], None]) -> Iterator[DAG]:
+    """The DAG `<plan>.migrate` of every plan of that scheme, each built by `build`; and one for each broken plan."""
+    for entry in load_plans():
+        if isinstance(entry, BrokenPlan):
+            yield broken_dag(entry)
+        elif entry.plan.scheme == scheme:
+            with _dag(entry) as dag:
+                build(Steps(entry))
+            yield dag
+
+
+class Steps:
+    """What a scheme is made of. Each method makes one task, or one group of tasks, and returns it.
+
+    What the plan does not ask for is None; `in_order` leaves it out.
+    """
+
+    def __init__(self, loaded: LoadedPlan) -> None:
+        self._plan = loaded.plan
+        self._graph = loaded.graph
+        self._patience = _PATIENCE if len(loaded.plan.services) <= _PATIENT_SERVICES else 0.0
+        self._judged: list[str] = []
+        self._asked: list[str] = []
+
+    def in_order(self, *stages: Stage) -> None:
+        """Each stage after the one before it; the tasks of one stage side by side."""
+        listed = [stage if isinstance(stage, list) else [stage] for stage in stages if stage]
+        for before, after in pairwise(listed):
+            cross_downstream(before, after)
+
+    def preflight(self) -> Task:
+        """Reads everything, changes nothing, shows all findings."""
+        return self._act(FIRST_TASK, "preflight:preflight")
+
+    def approve_topics(self) -> Task | None:
+        return self._ask_if("topics", "approve_topics", "create the topics on the target?", "topics")
+
+    def create_topics(self) -> Task:
+        """Creates what is missing on the target and compares the rest."""
+        return self._act("create_topics", "topics:create")
+
+    def seed_groups(self) -> Task:
+        """Sets every group's offsets on the target before anything is written there."""
+        return self._act("seed_groups", "seeds:seed")
+
+    def approve_producers(self) -> Task | None:
+        return self._ask_if("producers", "approve_producers", "switch the producers to the target?", "producers")
+
+    def compare_topics(self) -> Task:
+        """Compares once more; creates and seeds what the source has gained since."""
+        return self._act("compare_topics", "topics:parity")
+
+    def switch_producers(self) -> Task:
+        """All services that only produce, a task for each unit; those that must wait for a processor are stopped."""
+        with TaskGroup("switch_producers", tooltip="Producers move to the target") as group:
+            for unit in self._graph.producers:
+                self.in_order(self.by_hand(unit), self._act(unit.name, "switch:switch_producers", unit=unit.name))
+            for unit in self._graph.readers:
+                if unit.held:
+                    self._act(f"hold_{unit.name}", "switch:hold", unit=unit.name)
+        return group
+
+    def cutover(self, unit: Unit | None = None) -> Task | None:
+        """Freezes the end offsets of what has no writer on the source any more; None where a unit settles nothing."""
+        if unit is not None and not unit.settles:
+            return None
+        return self._wait("cutover", "cutover:cutover", stage=unit.name if unit else FIRST_STAGE)
+
+    def move_readers(self, move: Callable[[Unit], None]) -> Task:
+        """A group of tasks for each unit that reads, made by `move`, behind the units that write what it reads."""
+        with TaskGroup(
+            "consumers", prefix_group_id=False, tooltip="Each reading service moves when it has drained"
+        ) as all_of:
+            groups: dict[str, TaskGroup] = {}
+            for unit in self._graph.readers:
+                with TaskGroup(unit.name, tooltip=f"{', '.join(unit.services)} to the target") as group:
+                    move(unit)
+                groups[unit.name] = group
+            for unit in self._graph.readers:
+                for name in {*unit.after, *unit.settles_after} & groups.keys():
+                    groups[name] >> groups[unit.name]
+        return all_of
+
+    def drained(self, unit: Unit) -> Stage:
+        """One task a service: nothing visible is left to its groups before the cutover point."""
+        return [self._wait(f"drained{tail}", "drain:drained", service=name) for name, tail in self._readers(unit)]
+
+    def confirm_drained(self, unit: Unit) -> Stage:
+        """Where an application keeps its offsets itself, a person says that it has read everything."""
+        return [
+            self._ask(
+                f"confirm_drained{tail}",
+                f"has {name}, which keeps its own offsets, read everything?",
+                "external_drained",
+                service=name,
+            )
+            for name, tail in self._readers(unit)
+            if any(c.offsets == "external" for c in self._plan.service(name).consumes)
+        ]
+
+    def approve_consumers(self, unit: Unit) -> Task | None:
+        subject = f"switch {', '.join(unit.services)} to the target?"
+        return self._ask_if("consumers", "approve", subject, "consumers", unit=unit.name)
+
+    def by_hand(self, unit: Unit) -> Stage:
+        """Where a person changes a service: what to do. The switch then looks whether it is done."""
+        manual = [service.name for service in map(self._plan.service, unit.services) if is_manual(service)]
+        return [
+            self._ask(f"by_hand_{name}", f"move {name} to the target by hand", "by_hand", service=name)
+            for name in manual
+        ]
+
+    def switch(self, unit: Unit) -> Task:
+        """Reads ends and seeds again, stops, reconfigures, starts, and looks where the services really are."""
+        return self._act("switch", "switch:switch_consumers", unit=unit.name)
+
+    def consuming(self, unit: Unit) -> Stage:
+        """The groups are stable on the target, own every partition, and their commits advance."""
+        return [
+            self._wait(f"consuming{tail}", "consuming:consuming", service=name) for name, tail in self._readers(unit)
+        ]
+
+    def coverage(self) -> Task:
+        """Exact counts of what every group has read on both clusters, judged."""
+        return self._act("coverage", "coverage:coverage")
+
+    def evidence(self) -> Task:
+        """Runs whatever happened: a last look, then everything that the steps left behind in one place."""
+        return EvidenceOperator(
+            task_id="evidence", plan=self._plan.plan, judged=list(self._judged), asked=list(self._asked)
+        )
+
+    def gate(self) -> Task:
+        """Its state is the verdict."""
+        return GateOperator(task_id="gate", plan=self._plan.plan)
+
+    # -- below: how a task is made
+
+    def _readers(self, unit: Unit) -> list[tuple[str, str]]:
+        """The services of a unit that read, each with what its tasks' names end with."""
+        names = [service.name for service in map(self._plan.service, unit.services) if service.consumes]
+        return [(name, "" if len(names) == 1 else f"_{name}") for name in names]
+
+    def _act(self, task_id: str, step: str, **args: Any) -> StepOperator:
+        task = StepOperator(task_id=task_id, plan=self._plan.plan, step=f"{_STEPS}.{step}", args=args)
+        self._judged.append(task.task_id)
+        return task
+
+    def _wait(self, task_id: str, step: str, **args: Any) -> WaitOperator:
+        task = WaitOperator(
+            task_id=task_id,
+            plan=self._plan.plan,
+            step=f"{_STEPS}.{step}",
+            args=args,
+            patience=self._patience,
+            poll=0.25,
+        )
+        self._judged.append(task.task_id)
+        return task
+
+    def _ask(self, task_id: str, subject: str, question: str, **args: Any) -> PlanApproval:
+        task = approval(self._plan, task_id, subject, f"{_STEPS}.questions:{question}", args)
+        self._asked.append(task.task_id)
+        return task
+
+    def _ask_if(self, name: str, task_id: str, subject: str, question: str, **args: Any) -> PlanApproval | None:
+        return self._ask(task_id, subject, question, **args) if name in self._plan.approvals else None
+
+
+def _dag(loaded: LoadedPlan) -> DAG:
+    plan = loaded.plan
+    return DAG(
+        dag_id(plan.plan, "migrate"),
+        description=plan.description,
+        doc_md=_doc(loaded),
+        schedule=None,
+        catchup=False,
+        # A second run is not queued behind the first: it starts, and is refused with the first one's run id.
+        max_active_runs=16,
+        tags={"kafka migration", plan.scheme},
+        params={
+            "dry_run": Param(
+                False, type="boolean", title="Dry run", description="Read and show everything, change nothing."
+            ),
+            "reason": Param(
+                None, type=["null", "string"], title="Reason", description="The change ticket, for the evidence."
+            ),
+        },
+    )
+
+
+def _doc(loaded: LoadedPlan) -> str:
+    return f"{loaded.plan.description}\n\n```yaml\n{loaded.text}\n```\n"
