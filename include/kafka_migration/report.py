@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 from kafka_migration.findings import Finding
@@ -18,8 +19,11 @@ class Table:
     rows: tuple[tuple[Any, ...], ...]
 
     def lines(self) -> list[str]:
-        """The table as aligned text: numbers to the right with thousands marked, everything else to the left."""
-        shown = [[_cell(cell) for cell in row] for row in self.rows]
+        """The table as aligned text: numbers to the right with thousands marked, everything else to the left.
+
+        A cell of several lines takes several lines of the table.
+        """
+        shown = [printed for row in self.rows for printed in _lines_of(row)]
         widths = [max([len(c), *(len(row[i]) for row in shown)]) for i, c in enumerate(self.columns)]
         right = [
             bool(self.rows) and all(isinstance(row[i], int | float) or row[i] is None for row in self.rows)
@@ -102,6 +106,10 @@ def findings_table(findings: Sequence[Finding]) -> Table:
         (f.status.value, f.id, f.seen, f.expected, f"accepted: {f.accepted}" if f.accepted else "") for f in ordered
     )
     return Table("Findings", ("status", "finding", "seen", "expected", "note"), rows)
+
+
+def _lines_of(row: Sequence[Any]) -> Iterator[tuple[str, ...]]:
+    return zip_longest(*(_cell(cell).splitlines() or [""] for cell in row), fillvalue="")
 
 
 def _cell(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -24,13 +25,16 @@ class Addresses:
         return self.source if side is Side.SOURCE else self.target
 
     def side_of(self, address: str | None) -> Side | None:
-        """The side that an address belongs to: a service may name fewer, more or reordered servers of a cluster."""
+        """The side that an address belongs to: a service may name fewer, more or reordered servers of a cluster.
+
+        None for an address of neither, and for one that names servers of both.
+        """
         servers = _servers(address)
-        for side in Side:
-            if servers and servers & _servers(self.of(side)):
-                return side
-        return None
+        found = [side for side in Side if servers & _servers(self.of(side))]
+        return found[0] if len(found) == 1 else None
 
 
-def _servers(address: str | None) -> set[str]:
-    return {part.strip().lower().removeprefix("//") for part in (address or "").split(",") if part.strip()}
+def _servers(address: str | None) -> frozenset[str]:
+    """`host:port` of each server; Java clients also take it with the listener's name before it."""
+    parts = (part.strip().lower() for part in (address or "").split(","))
+    return frozenset(re.sub(r"^[a-z0-9_]*://", "", part) for part in parts if part)

@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from kafka_migration.errors import PlanError
 from kafka_migration.plan.model import Plan, Service
 
+FIRST_STAGE = "first"
+"""The stage in which the topics reach their cutover point that only producers write, or nobody."""
+
 
 @dataclass(frozen=True)
 class Unit:
@@ -22,7 +25,7 @@ class Unit:
 
     `held`: those of them that only produce and are stopped already in the first stage. `settles`: the topics that reach
     their cutover point when this unit, and the units in `settles_after`, have switched. `after`: the units that write
-    what this one reads, directly. `reads`: whether any of its services has a consumer group.
+    what this one reads and have to switch before it, directly. `reads`: whether one of its services has a group.
     """
 
     name: str
@@ -59,12 +62,20 @@ class Graph:
         writers = {t: {s.name for s in plan.writers(t)} for s in plan.services for t in (*s.produces, *s.reads)}
         index = {service.name: i for i, unit in enumerate(groups) for service in unit}
         settled_by: dict[str, set[int]] = {t: {index[w] for w in ws} for t, ws in writers.items()}
+        reading = {i for i, unit in enumerate(groups) if any(s.reads for s in unit)}
+        held = {s.name for i in reading for s in groups[i] if not s.reads}
+        first_stage = {t for t, by in writers.items() if all(w in held or index[w] not in reading for w in by)}
         after = {
-            i: {j for s in unit for t in s.reads for j in settled_by[t] if j != i} for i, unit in enumerate(groups)
+            i: {
+                j
+                for s in unit
+                for t in s.reads
+                for j in settled_by[t]
+                if j != i and not (t in first_stage and j in reading)  # what is held has stopped long before
+            }
+            for i, unit in enumerate(groups)
         }
-        loops = [
-            s.name for unit in groups for s in unit if any(index[s.name] in settled_by[t] for t in _fed_by(unit, s))
-        ]
+        loops = [s.name for unit in groups for s in unit if _fed_by(unit, s) - first_stage]
         order = _ordered(after)
         if loops or order is None:
             stuck = loops or [s.name for i, unit in enumerate(groups) if _reaches_itself(i, after) for s in unit]
@@ -77,10 +88,7 @@ class Graph:
                 ],
             )
         names = {i: _unit_name(unit) for i, unit in enumerate(groups)}
-        reading = {i for i, unit in enumerate(groups) if any(s.reads for s in unit)}
         moving_later = {t: {i for i in by if i in reading} for t, by in settled_by.items()}
-        held = {s.name for i in reading for s in groups[i] if not s.reads}
-        first_stage = {t for t, by in writers.items() if all(w in held or index[w] not in reading for w in by)}
         units = []
         for i in order:
             unit = groups[i]

@@ -9,9 +9,10 @@ import difflib
 import hashlib
 import os
 import re
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import ValidationError
@@ -19,7 +20,13 @@ from pydantic import ValidationError
 from kafka_migration.errors import PlanError
 from kafka_migration.plan.graph import Graph
 from kafka_migration.plan.model import NAME, Plan
+from kafka_migration.plan.problems import problems_of
 from kafka_migration.services.registry import check_spec
+
+if TYPE_CHECKING:
+    from yaml import SafeLoader as _SafeLoader
+else:  # libyaml's parser where PyYAML was built with it: many times faster, the same answers
+    _SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True)
@@ -68,7 +75,23 @@ def load_plans(folder: Path | None = None) -> list[LoadedPlan | BrokenPlan]:
             found.append(loaded)
         except PlanError as error:
             found.append(BrokenPlan(_dag_name(file), file, error))
-    return found
+    return _with_names_of_their_own(found)
+
+
+def _with_names_of_their_own(found: list[LoadedPlan | BrokenPlan]) -> list[LoadedPlan | BrokenPlan]:
+    """A broken plan goes by its file's name; where that is another's name already, a number makes it its own."""
+    taken = {entry.plan.plan for entry in found if isinstance(entry, LoadedPlan)}
+    named: list[LoadedPlan | BrokenPlan] = []
+    for entry in found:
+        if isinstance(entry, BrokenPlan):
+            name, number = entry.name, 2
+            while name in taken:
+                name, number = f"{entry.name}-{number}", number + 1
+            taken.add(name)
+            named.append(replace(entry, name=name))
+        else:
+            named.append(entry)
+    return named
 
 
 def load_plan(file: Path) -> LoadedPlan:
@@ -83,13 +106,16 @@ def load_plan(file: Path) -> LoadedPlan:
 def parse_plan(text: str, file: Path) -> LoadedPlan:
     """The plan in `text`, which came from `file`. Raises `PlanError`."""
     try:
-        data = yaml.load(text, Loader=_UniqueKeys)  # a SafeLoader
+        data = yaml.load(text, Loader=_UniqueKeys)  # a safe loader
     except yaml.YAMLError as error:
-        raise PlanError(file.name, [f"not YAML: {' '.join(str(error).split())}"]) from None
+        raise PlanError(file.name, [_yaml_problem(error)]) from None
+    if not isinstance(data, dict):
+        found = "the file is empty" if data is None else f"found {type(data).__name__} {str(data)[:40]!r}"
+        raise PlanError(file.name, [f"a plan is a mapping of keys to values; {found}"])
     try:
         plan = Plan.model_validate(data)
     except ValidationError as error:
-        raise PlanError(file.name, _problems(error)) from None
+        raise PlanError(file.name, problems_of(error, Plan, data)) from None
     problems = [problem for service in plan.services for problem in check_spec(service)]
     if problems:
         raise PlanError(file.name, problems)
@@ -120,40 +146,36 @@ def difference(before: str, after: str) -> str:
     return "\n".join(lines)
 
 
-class _UniqueKeys(yaml.SafeLoader):
+class _UniqueKeys(_SafeLoader):
     """YAML says that keys are unique; PyYAML silently keeps the last. Here a second one is an error."""
 
 
 def _mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[Any] = set()
     for key_node, _ in node.value:
+        if key_node.tag == "tag:yaml.org,2002:merge":
+            continue  # `<<: *anchor`: what stands here itself goes before what is merged in
         key = loader.construct_object(key_node, deep=True)
+        if not isinstance(key, Hashable):
+            raise yaml.constructor.ConstructorError(None, None, "a key must be a text", key_node.start_mark)
         if key in seen:
             raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
         seen.add(key)
-    return loader.construct_mapping(node, deep=True)
+    found: dict[Any, Any] = loader.construct_mapping(node, deep=True)
+    return found
 
 
 _UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        said = "; ".join(part for part in (error.context, error.problem) if part)
+        return f"line {mark.line + 1}, column {mark.column + 1}: not YAML: {said}"
+    return f"not YAML: {' '.join(str(error).split())}"
+
+
 def _dag_name(file: Path) -> str:
     stem = re.sub(r"[^a-z0-9_-]+", "-", file.stem.lower()).strip("-_")
     return stem if re.fullmatch(NAME, stem) else "plan"
-
-
-def _problems(error: ValidationError) -> list[str]:
-    problems: list[str] = []
-    for item in error.errors(include_url=False):
-        where = ".".join(str(part) for part in item["loc"]) or "plan"
-        if item["type"] == "value_error":
-            text = str(item["ctx"]["error"]) if "ctx" in item else item["msg"]
-            lines = text.splitlines()
-            problems += lines if not item["loc"] else [f"{where}: {line}" for line in lines]
-        elif item["type"] == "extra_forbidden":
-            problems.append(f"{where}: unknown key (found {item['input']!r}); docs/plan.md lists the keys")
-        elif item["type"] == "missing":
-            problems.append(f"{where}: this key is missing")
-        else:
-            problems.append(f"{where}: {item['msg']} (found {item['input']!r})")
-    return problems

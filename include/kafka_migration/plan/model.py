@@ -1,7 +1,7 @@
 """The keys of a plan and what they may hold. Read only; it reaches no cluster and no service.
 
-Keys whose part of the product does not exist yet are known, so that a typing error and a key that comes later are told
-apart, but they are refused with "not yet".
+Keys whose part of the product does not exist yet are named here, so that a typing error and a key that comes later are
+told apart: both are refused, these with "not yet".
 """
 
 from __future__ import annotations
@@ -15,22 +15,33 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
-    ValidationInfo,
+    Tag,
+    WithJsonSchema,
     field_validator,
     model_validator,
 )
 
 NAME = r"[a-z0-9][a-z0-9_-]*"
+VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 LEGAL_TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 
 Scheme = Literal["producers_first"]
 Order = Literal["strict", "relaxed"]
 Approval = Literal["topics", "producers", "consumers"]
 
-NOT_YET_SCHEMES = ("producers_later", "mirror_first", "mirror")
-NOT_YET_APPROVALS = ("handover", "close_originals", "rollback", "failover")
-NOT_YET_KEYS = ("hold_retention", "history", "mirror", "verify", "decommissioned")
+NOT_YET_VALUES = frozenset(
+    ("producers_later", "mirror_first", "mirror", "handover", "close_originals", "rollback", "failover")
+)
+NOT_YET_KEYS: Mapping[str, tuple[str, ...]] = {
+    "Plan": ("hold_retention", "history", "mirror", "verify", "decommissioned"),
+    "Service": ("second",),
+    "Consumes": ("subscription",),
+}
+
+
+_DURATION = r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*"
 
 
 def seconds(value: Any) -> float:
@@ -38,16 +49,25 @@ def seconds(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(f"a duration such as 30s, 10m or 2h is needed, not {value!r}")
     if isinstance(value, str):
-        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*", value)
+        match = re.fullmatch(_DURATION, value)
         if not match:
             raise ValueError(f"a duration such as 30s, 10m or 2h is needed, not {value!r}")
         value = float(match[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2] or "s"]
-    if value < 0:
-        raise ValueError("a duration cannot be negative")
+    if not 0 <= value < float("inf"):
+        raise ValueError(f"a duration cannot be negative or without end, found {value!r}")
     return float(value)
 
 
-Duration = Annotated[float, BeforeValidator(seconds), Field(json_schema_extra={"examples": ["30s", "10m", "2h"]})]
+Duration = Annotated[
+    float,
+    BeforeValidator(seconds),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": f"^{_DURATION}$"}],
+            "examples": ["30s", "10m", "2h"],
+        }
+    ),
+]
 Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 
 
@@ -110,13 +130,21 @@ class FromConnection(Part):
     from_connection: Secret
 
 
-Value = str | FromConnection
+def _kind_of_value(value: Any) -> str:
+    return "<secret>" if isinstance(value, dict | FromConnection) else "<text>"
+
+
+# The tags keep pydantic from reporting what each alternative lacks: only the one that was meant.
+Value = Annotated[
+    Annotated[str, Tag("<text>")] | Annotated[FromConnection, Tag("<secret>")], Discriminator(_kind_of_value)
+]
+VariableName = Annotated[str, Field(pattern=VARIABLE)]
 
 
 class SideSettings(Part):
     """The variables that a service needs for one side, beyond the address."""
 
-    variables: dict[str, Value] = Field(default_factory=dict)
+    variables: dict[VariableName, Value] = Field(default_factory=dict)
 
 
 class ControllerSpec(BaseModel):
@@ -145,7 +173,7 @@ class Service(Part):
     @model_validator(mode="after")
     def _does_something(self) -> Service:
         if not self.produces and not self.consumes:
-            raise ValueError(f"service {self.name} neither produces nor consumes anything")
+            raise ValueError("it neither produces nor consumes anything")
         return self
 
     @property
@@ -233,32 +261,6 @@ class Plan(Part):
     consuming: Consuming = Consuming()
     accept: tuple[Accepted, ...] = ()
     evidence: Evidence = Evidence()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _later_parts(cls, data: Any, info: ValidationInfo) -> Any:
-        if not isinstance(data, dict):
-            raise ValueError("a plan is a mapping of keys to values")
-        problems = [f"{key}: not yet: this part does not exist yet" for key in NOT_YET_KEYS if key in data]
-        if data.get("scheme") in NOT_YET_SCHEMES:
-            problems.append(f"scheme: {data['scheme']}: not yet; allowed now: producers_first")
-        approvals = data.get("approvals")
-        for name in approvals if isinstance(approvals, list) else ():
-            if name in NOT_YET_APPROVALS:
-                problems.append(f"approvals: {name}: not yet; allowed now: topics, producers, consumers")
-        for service in data["services"] if isinstance(data.get("services"), list) else ():
-            if not isinstance(service, dict):
-                continue
-            if "second" in service:
-                problems.append(f"services: {service.get('name')}: second: not yet: this part does not exist yet")
-            for consumes in service["consumes"] if isinstance(service.get("consumes"), list) else ():
-                if isinstance(consumes, dict) and "subscription" in consumes:
-                    problems.append(
-                        f"services: {service.get('name')}: subscription: not yet: this part does not exist yet"
-                    )
-        if problems:
-            raise ValueError("\n".join(problems))
-        return data
 
     @model_validator(mode="after")
     def _consistent(self) -> Plan:

@@ -52,7 +52,7 @@ class Controller(Protocol):
     manual: bool
 
     def check(self) -> list[str]:
-        """What is wrong with this controller's settings as the world is now; empty when it is ready. Changes nothing."""
+        """What is wrong with this controller's settings as the world is now; empty when ready. Changes nothing."""
 
     def identity(self) -> str:
         """The same text for the same real service in whichever plan it is named."""

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from kafka_migration.plan.model import Plan, Service
+from kafka_migration.plan.problems import problems_of, unknown
 from kafka_migration.services.controller import Connection, Controller
 from kafka_migration.services.manual import ManualController, ManualSettings
 from kafka_migration.services.supervisor import SupervisorController, SupervisorSettings
@@ -29,21 +30,12 @@ def check_spec(service: Service) -> list[str]:
     spec = service.controller
     where = f"services: {service.name}: controller"
     if spec.kind not in _KINDS:
-        return [f"{where}: kind: {spec.kind!r} is not known (allowed: {', '.join(sorted(_KINDS))})"]
+        return [f"{where}: kind: {unknown(f'kind {spec.kind!r}', spec.kind, _KINDS)}"]
+    settings = _KINDS[spec.kind][0]
     try:
-        _KINDS[spec.kind][0].model_validate(spec.settings)
+        settings.model_validate(spec.settings)
     except ValidationError as error:
-        return [
-            f"{where}: {'.'.join(str(part) for part in item['loc'])}: "
-            + (
-                "unknown key for this kind of controller"
-                if item["type"] == "extra_forbidden"
-                else "this key is missing"
-                if item["type"] == "missing"
-                else f"{item['msg']} (found {item['input']!r})"
-            )
-            for item in error.errors(include_url=False)
-        ]
+        return [f"{where}: {problem}" for problem in problems_of(error, settings, spec.settings)]
     return []
 
 
