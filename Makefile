@@ -26,7 +26,7 @@ demo: ## migrate the live shop from one Kafka cluster to another and count every
 	@$(call python,echo "$(NOTHING_COUNTED) reason=no_python")
 	@PYTHONPATH=include $(PYTHON) -m demo check $(SETTINGS)
 	@trap 'echo "$(NOTHING_COUNTED) reason=interrupted"; exit 130' INT TERM HUP; \
-	$(MAKE) --no-print-directory environment || { echo "$(NOTHING_COUNTED) reason=environment"; exit 1; }
+	$(MAKE) --silent --no-print-directory environment || { echo "$(NOTHING_COUNTED) reason=environment"; exit 1; }
 	@exec env $(RUN) demo demo $(SETTINGS)
 
 up: environment ## start the clusters, the shop and Airflow, and leave them running

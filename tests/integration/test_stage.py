@@ -1,0 +1,104 @@
+"""The whole stage, real: it starts, is found running, survives nothing, and leaves nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from demo.claim import holder_of
+from demo.leftovers import end_all
+from demo.waiting import wait_until
+
+INCLUDE = Path(__file__).parents[2] / "include"
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "state"
+    folder.mkdir()
+    yield folder
+    command(folder, "down")
+    end_all(folder)
+
+
+def command(state: Path, name: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "demo", name],
+        env={**os.environ, "PYTHONPATH": str(INCLUDE), "KAFKA_MIGRATION_STATE": str(state)},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+
+
+def processes(state: Path) -> list[psutil.Process]:
+    """Every process that was started for that state folder, whoever its parent is."""
+    return [process for process in psutil.process_iter() if mark(process) == str(state)]
+
+
+def mark(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get("KAFKA_MIGRATION_STAGE")
+    except (psutil.Error, OSError):
+        return None
+
+
+@pytest.mark.timeout(400)
+def test_up_and_down_leave_no_process_even_after_a_kill(state: Path) -> None:
+    first = command(state, "up")
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert "password  " in first.stdout
+    assert processes(state)
+
+    again = command(state, "up")
+    assert again.returncode == 0
+    assert "It is running already." in again.stdout
+
+    refused = command(state, "demo")
+    assert refused.returncode == 3
+    assert refused.stdout.splitlines()[-1].endswith(" reason=already_running")
+    assert processes(state), "a refused demo must not end what runs"
+
+    holder = holder_of(state)
+    assert holder is not None
+    os.kill(holder.pid, signal.SIGKILL)
+    wait_until(lambda: holder_of(state) is None, timeout=10, what="the killed holder to be gone")
+
+    second = command(state, "up")
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert "that an earlier start had left" in second.stdout
+    assert "It is running already." not in second.stdout
+
+    down = command(state, "down")
+    assert down.returncode == 0
+    assert processes(state) == []
+    assert not list((state / "sockets").glob("*"))
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted_start_says_so_and_leaves_no_process(state: Path, number: signal.Signals) -> None:
+    demo = subprocess.Popen(
+        [sys.executable, "-m", "demo", "demo"],
+        env={**os.environ, "PYTHONPATH": str(INCLUDE), "KAFKA_MIGRATION_STATE": str(state)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    wait_until(lambda: len(processes(state)) > 3, timeout=60, what="the demo to start some processes")
+
+    demo.send_signal(number)
+    output, _ = demo.communicate(timeout=60)
+
+    assert demo.returncode == 130
+    assert output.splitlines()[-1] == (
+        "verdict INCONCLUSIVE produced=0 lost=0 repeated=0 out_of_order=0 reason=interrupted"
+    )
+    assert processes(state) == []
