@@ -206,7 +206,9 @@ def _summary(evidence: Evidence, folder: str) -> dict[str, str]:
     on_source, on_target = proven(evidence.coverage)
     accepted = [f.id for f in evidence.findings if f.accepted]
     more = len(evidence.because) - 1
-    why = f": {evidence.because[0]}" + (f" (and {more} more)" if more else "") if evidence.because else ""
+    why = ""
+    if evidence.because:
+        why = f": {evidence.because[0].splitlines()[0]}" + (f" (and {more} more)" if more else "")
     extent = [
         counted(n, what)
         for n, what in (

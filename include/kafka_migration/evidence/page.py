@@ -20,6 +20,7 @@ from kafka_migration.offsets import TopicPartition
 
 _WIDTH = 1000.0  # of the drawings, in their own units
 _HEIGHT = 120.0
+_THINNEST = 3.0  # what a step of no length is drawn with
 _STATUS_ORDER = {"FAIL": 0, "INCONCLUSIVE": 1, "WARN": 2, "PASS": 3}
 
 
@@ -94,9 +95,9 @@ def _bar(row: Step | Approval, evidence: Evidence) -> Bar:
     if began is None:
         return Bar(name, state, 0.0, None, None, attempts, summary)
     whole = max(evidence.ended_at - evidence.started_at, 0.001)
-    x = min(max((began - evidence.started_at) / whole, 0.0), 1.0) * _WIDTH
-    width = min(max((ended - began) / whole * _WIDTH, 3.0), _WIDTH)
-    return Bar(name, state, round(min(x, _WIDTH - width), 1), round(width, 1), ended - began, attempts, summary)
+    x = min(max((began - evidence.started_at) / whole * _WIDTH, 0.0), _WIDTH - _THINNEST)
+    width = min(max((ended - began) / whole * _WIDTH, _THINNEST), _WIDTH - x)
+    return Bar(name, state, round(x, 1), round(width, 1), ended - began, attempts, summary)
 
 
 @dataclass(frozen=True)
