@@ -16,7 +16,8 @@ from confluent_kafka import IsolationLevel, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 from confluent_kafka.admin import OffsetSpec
 
-from kafka_migration.clusters.client import REQUEST_TIMEOUT, Cluster
+from kafka_migration.clusters.client import CONNECT_TIMEOUT, REQUEST_TIMEOUT, Cluster
+from kafka_migration.errors import ClusterError
 
 _BATCH = 500
 _LEADERS_WITHIN = 15.0
@@ -95,7 +96,7 @@ def read_several(
                 found[kind][tp] = future.result(timeout=REQUEST_TIMEOUT + 5).offset
             except KafkaException as error:
                 if error.args[0].code() not in _PASSING or time.monotonic() > deadline:
-                    raise cluster.error(error, f"the {kind.value} offset of {tp}") from None
+                    raise _refusal(cluster, error, f"the {kind.value} offset of {tp}") from None
                 continue
             left.discard((kind, tp))
         if left:
@@ -120,6 +121,17 @@ def _ask(cluster: Cluster, wanted: Iterable[tuple[Which, TopicPartition]]) -> li
             )
             asked += [(kind, TopicPartition(tp.topic, tp.partition), future) for tp, future in futures.items()]
     return asked
+
+
+def _refusal(cluster: Cluster, error: KafkaException, doing: str) -> ClusterError:
+    """That no leader was found has three reasons that its text hides: no such topic, no permission, no broker."""
+    if error.args[0].code() != KafkaError._NOENT:
+        return cluster.error(error, doing)
+    try:
+        cluster.admin.list_topics(timeout=CONNECT_TIMEOUT)
+    except KafkaException as unreachable:
+        return cluster.error(unreachable, doing)
+    return ClusterError(f"{cluster} does not tell {doing}: it is not there, or this user may not describe it")
 
 
 def to_json(offsets: Offsets) -> dict[str, int]:

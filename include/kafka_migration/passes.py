@@ -16,8 +16,6 @@ from typing import Any
 from kafka_migration.offsets import Offsets, TopicPartition, from_json, to_json
 from kafka_migration.records import Records
 
-FIRST_STAGE = "first"
-
 
 @dataclass(frozen=True)
 class CutoverPoint:

@@ -13,6 +13,8 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk.exceptions import TaskAwaitingInput
+from airflow.sdk.execution_time.hitl import get_hitl_detail_content_detail
 
 from airflow_kafka_migration.failures import StepRefused, retries
 from airflow_kafka_migration.names import is_dry, purpose_of
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from kafka_migration.plan.model import Plan
+
+
+_SOON = 10.0
+_POLL = 0.25
 
 
 class PlanApproval(ApprovalOperator):
@@ -68,7 +74,13 @@ class PlanApproval(ApprovalOperator):
             return
         self._keep(context, {"asked_at": time.time()})
         self.log.info("Asking %s: %s\n\n%s", self._whom(), self.subject, self.body)
-        super().execute(context)
+        try:
+            super().execute(context)
+        except TaskAwaitingInput:
+            event = self._answered_soon(context)
+            if event is None:
+                raise
+            self.execute_complete(context, event)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> None:
         if "error" in event:
@@ -81,6 +93,26 @@ class PlanApproval(ApprovalOperator):
         if answer != self.APPROVE:
             raise self._refused(f"Rejected by {who}")
         self.log.info("Approved by %s", who)
+
+    def _answered_soon(self, context: Context) -> dict[str, Any] | None:
+        """An answer that comes within the first seconds is taken here, before the task is parked.
+
+        An answer to a task that has only just been parked can fail it: Airflow resumes it before it has heard from the
+        executor that its first part has ended (apache/airflow 72716, 71580).
+        """
+        until = time.monotonic() + _SOON
+        while time.monotonic() < until:
+            answer = get_hitl_detail_content_detail(context["ti"].id)
+            if answer.response_received:
+                return {
+                    "chosen_options": answer.chosen_options,
+                    "params_input": answer.params_input,
+                    "responded_at": answer.responded_at,
+                    "responded_by_user": answer.responded_by_user.model_dump() if answer.responded_by_user else None,
+                    "timedout": False,
+                }
+            time.sleep(_POLL)
+        return None
 
     def _told(self, context: Context) -> str:
         from airflow_kafka_migration.audit import LOG, failure_of

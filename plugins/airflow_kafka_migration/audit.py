@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_kafka_migration.evidence import evidence_root
 from airflow_kafka_migration.failures import StepFailed, StepRefused
-from airflow_kafka_migration.hooks import secrets_met
+from airflow_kafka_migration.hooks import secrets_met, without_secrets
 from airflow_kafka_migration.names import is_dry, purpose_of
 from airflow_kafka_migration.runs import open_run
-from kafka_migration.errors import ClusterError, FindingsFailed, MigrationError, OffsetsRefused
+from kafka_migration.errors import ClusterError, EvidenceError, FindingsFailed, MigrationError, OffsetsRefused
 from kafka_migration.evidence.bundle import Bundle
 
 if TYPE_CHECKING:
@@ -38,23 +38,23 @@ def carry_out(context: Context, plan: str, work: Callable[[Run], StepReport], *,
         run = open_run(context, plan, LOG)
         attempt.root = evidence_root(run.plan)
         report = work(run)
+        for line in report.lines():
+            LOG.info("%s", line)
+        attempt.keep("success", report=report.to_json())
     except MigrationError as error:
         attempt.keep_failure(str(error), _findings(error))
         raise failure_of(error) from None
     except Exception as error:
         attempt.keep_failure(f"{type(error).__name__}: {error}", [])
         raise
-    for line in report.lines():
-        LOG.info("%s", line)
-    attempt.keep("success", report=report.to_json())
     attempt.end()
     return report.summary
 
 
 def failure_of(error: MigrationError) -> StepFailed:
-    """Log a domain error, and make of it what ends the task: only what a cluster could not do is tried again."""
+    """Log a domain error and make of it what ends the task. What a cluster or a storage could not do is tried again."""
     LOG.error("%s", error)
-    may_pass = isinstance(error, ClusterError) and not isinstance(error, OffsetsRefused)
+    may_pass = isinstance(error, ClusterError | EvidenceError) and not isinstance(error, OffsetsRefused)
     return (StepFailed if may_pass else StepRefused)(str(error))
 
 
@@ -89,7 +89,7 @@ class _Attempt:
     def keep_failure(self, error: str, findings: list[dict[str, str]]) -> None:
         """Evidence of a failure; what failed is what the task ends with, even if the evidence cannot be written."""
         try:
-            self.keep("failed", error=error, report={"findings": findings})
+            self.keep("failed", error=without_secrets(error), report={"findings": findings})
         except Exception:
             LOG.exception("The evidence of this failure could not be written to %s", self.root)
 

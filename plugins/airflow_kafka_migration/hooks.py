@@ -95,6 +95,13 @@ def secrets_met() -> frozenset[str]:
     return frozenset(_met)
 
 
+def without_secrets(text: str) -> str:
+    """The text with every secret that this process has met replaced, as Airflow does in its logs."""
+    for secret in sorted(_met, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text
+
+
 def mask_secrets(fields: Mapping[str, Any]) -> None:
     """Mask every value whose name looks secret, also where Airflow would not; of a PEM each line too."""
     found = [value for name, value in fields.items() if _SECRET.search(name) and isinstance(value, str) and value]

@@ -23,7 +23,7 @@ from kafka_migration.errors import Locked
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-ACTIVE = frozenset({"queued", "running"})
+_ACTIVE = ["queued", "running"]
 _PATIENCE = 60.0
 _PAUSE = 0.5
 
@@ -153,17 +153,18 @@ class AirflowClaims:
         self._records.delete(claim.key)
 
     def active_runs(self, dag_id: str) -> list[str]:
-        if not self._ti.get_dr_count(dag_id, states=sorted(ACTIVE)):
+        if not self._ti.get_dr_count(dag_id, states=_ACTIVE):
             return []
         # Airflow tells tasks which runs there are only by way of their task instances.
         runs = self._ti.get_task_states(dag_id, task_ids=[self._first_task])
-        return [run_id for run_id in sorted(runs) if self._state(dag_id, run_id) in ACTIVE]
+        return [run_id for run_id in sorted(runs) if self._is_active(dag_id, run_id)]
 
-    def _state(self, dag_id: str, run_id: str) -> str | None:
+    def _is_active(self, dag_id: str, run_id: str) -> bool:
         try:
-            return str(self._ti.get_dagrun_state(dag_id, run_id))
+            # An enum that equals its text, but neither prints nor hashes like it: a list compares by equality.
+            return self._ti.get_dagrun_state(dag_id, run_id) in _ACTIVE
         except AirflowRuntimeError:
-            return None  # deleted since
+            return False  # deleted since
 
 
 def _others(claims: Claims, me: Claim, dag_ids: Iterable[str]) -> list[Claim]:

@@ -19,8 +19,7 @@ from airflow_kafka_migration.closing import EvidenceOperator, GateOperator
 from airflow_kafka_migration.names import FIRST_TASK, dag_id
 from airflow_kafka_migration.operators import StepOperator
 from airflow_kafka_migration.sensors import WaitOperator
-from kafka_migration.passes import FIRST_STAGE
-from kafka_migration.plan.graph import Unit
+from kafka_migration.plan.graph import FIRST_STAGE, Unit
 from kafka_migration.plan.load import BrokenPlan, LoadedPlan, load_plans
 from kafka_migration.services.registry import is_manual
 
@@ -40,7 +39,7 @@ def migration_dags(scheme: str, build: Callable[[Steps], None]) -> Iterator[DAG]
             yield broken_dag(entry)
         elif entry.plan.scheme == scheme:
             with _dag(entry) as dag:
-                build(Steps(entry))
+                build(Steps(entry, dag))
             yield dag
 
 
@@ -50,7 +49,8 @@ class Steps:
     What the plan does not ask for is None; `in_order` leaves it out.
     """
 
-    def __init__(self, loaded: LoadedPlan) -> None:
+    def __init__(self, loaded: LoadedPlan, dag: DAG) -> None:
+        self._dag = dag
         self._plan = loaded.plan
         self._graph = loaded.graph
         self._patience = _PATIENCE if len(loaded.plan.services) <= _PATIENT_SERVICES else 0.0
@@ -161,9 +161,15 @@ class Steps:
 
     def evidence(self) -> Task:
         """Runs whatever happened: a last look, then everything that the steps left behind in one place."""
-        return EvidenceOperator(
+        task = EvidenceOperator(
             task_id="evidence", plan=self._plan.plan, judged=list(self._judged), asked=list(self._asked)
         )
+        # A task behind several others counts as ended when one of them has failed, though the rest still run: so the
+        # evidence waits for each of those itself.
+        for other in self._dag.tasks:
+            if any(len(behind.upstream_task_ids) > 1 for behind in other.downstream_list):
+                other >> task
+        return task
 
     def gate(self) -> Task:
         """Its state is the verdict."""

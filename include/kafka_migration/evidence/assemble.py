@@ -52,7 +52,7 @@ class Facts:
 
 
 def assemble(bundle: Bundle, facts: Facts, data_docs: str | None = None) -> Evidence:
-    """The evidence of the run; `data_docs` is a link beside it. Raises `EvidenceError` for steps that cannot be read."""
+    """The evidence of the run; `data_docs` is a link beside it. Raises `EvidenceError` for unreadable steps."""
     attempts = bundle.attempts()
     records = latest(attempts)
     judged = judge_run(facts.steps, facts.approvals, records)

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from kafka_migration.errors import OutsideWindow, ServiceError
 from kafka_migration.offsets import TopicPartition
-from kafka_migration.passes import FIRST_STAGE, CutoverPoint, Pass
-from kafka_migration.plan.graph import Graph
+from kafka_migration.passes import CutoverPoint, Pass
+from kafka_migration.plan.graph import FIRST_STAGE, Graph
 from kafka_migration.plan.model import Service
 from kafka_migration.report import Table
 from kafka_migration.run import Run

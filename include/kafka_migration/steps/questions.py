@@ -61,7 +61,7 @@ def by_hand(run: Run, service: str) -> str:
     return (
         f"{run.controllers[service].instructions(Side.TARGET)}\n\n"
         "1. Stop it and wait until it has ended.\n"
-        f"2. Change its bootstrap servers from `{run.clusters.addresses.source}` to `{run.clusters.addresses.target}`.\n"
+        f"2. Its bootstrap servers are `{run.clusters.addresses.source}`; make them `{run.clusters.addresses.target}`.\n"
         "3. Start it.\n\nThen approve. The next task looks whether Kafka shows it as moved."
     )
 
