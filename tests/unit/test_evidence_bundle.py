@@ -35,6 +35,13 @@ def test_every_attempt_is_kept_and_the_last_one_counts(tmp_path: Path) -> None:
     assert [(r.task_id, r.error) for r in bundle.steps()] == [("preflight", None), ("seed", "attempt 10")]
 
 
+def test_a_machine_whose_clock_is_behind_does_not_make_an_old_attempt_the_last(tmp_path: Path) -> None:
+    bundle = bundle_at(tmp_path)
+    bundle.write_step("seed", 1, payload("seed", 1, state="failed", started_at=BEGAN + 100, ended_at=BEGAN + 101))
+    bundle.write_step("seed", 2, payload("seed", 2, started_at=BEGAN + 50, ended_at=BEGAN + 51))
+    assert [(r.attempt, r.state) for r in bundle.steps()] == [(2, "success")]
+
+
 def test_what_a_waiting_attempt_wrote_is_replaced_when_it_ends(tmp_path: Path) -> None:
     bundle = bundle_at(tmp_path)
     bundle.write_step("billing.drained", 1, payload("billing.drained", state="waiting", ended_at=None))
