@@ -83,7 +83,7 @@ REPORTS = {
     "coverage": StepReport(
         "covered",
         findings=[Finding("coverage-source-left/all", Status.PASS, "held for 1 of 1 rows")],
-        data={"coverage": [ROW.to_json()]},
+        data={"coverage": [ROW.to_json()], "data_docs": "data_docs/coverage.html"},
     ),
 }
 

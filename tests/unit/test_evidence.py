@@ -38,7 +38,7 @@ def page_of(bundle: Bundle) -> str:
 
 
 def test_evidence_of_a_whole_run_is_true_to_its_steps(bundle: Bundle) -> None:
-    evidence = publish(bundle, FACTS, "data_docs/index.html")
+    evidence = publish(bundle, FACTS)
     assert (evidence.verdict, evidence.because) == ("PASS", ())
     assert [s.task for s in evidence.steps] == list(REPORTS)
     assert [s.duration for s in evidence.steps] == [4.0] * 4
@@ -162,12 +162,12 @@ class _Elements(HTMLParser):
 
 
 def test_the_page_is_whole_and_loads_nothing_from_anywhere(bundle: Bundle) -> None:
-    publish(bundle, FACTS, "data_docs/index.html")
+    publish(bundle, FACTS)
     page = page_of(bundle)
     elements = _Elements(page)
     assert elements.open == []
     assert not {"script", "link", "img", "iframe", "object", "embed", "form"} & {tag for tag, _ in elements.found}
-    assert {a["href"] for _, a in elements.found if "href" in a} == {"evidence.json", "data_docs/index.html"}
+    assert {a["href"] for _, a in elements.found if "href" in a} == {"evidence.json", "data_docs/coverage.html"}
     assert not [a for _, a in elements.found if {"src", "style"} & a.keys() or any(k.startswith("on") for k in a)]
     assert not re.search(r"url\(|@import|https?://", page)
 

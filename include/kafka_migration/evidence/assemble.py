@@ -1,7 +1,7 @@
 """One run's evidence out of what its steps left behind. It reads the bundle and writes nothing.
 
 From the steps' `report.data` it takes what the page draws: `topics` and `partitions` (preflight), `samples` by group
-with `service` (a drain), `coverage` (rows of `CoverageRow`).
+with `service` (a drain), `coverage` (rows of `CoverageRow`) and `data_docs` (a link relative to the bundle).
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class Facts:
     points: Mapping[str, Sequence[CutoverPoint]] = field(default_factory=dict)
 
 
-def assemble(bundle: Bundle, facts: Facts, data_docs: str | None = None) -> Evidence:
-    """The evidence of the run; `data_docs` is a link beside it. Raises `EvidenceError` for unreadable steps."""
+def assemble(bundle: Bundle, facts: Facts) -> Evidence:
+    """The evidence of the run. Raises `EvidenceError` when what the steps left cannot be read."""
     attempts = bundle.attempts()
     records = latest(attempts)
     judged = judge_run(facts.steps, facts.approvals, records)
@@ -91,7 +91,7 @@ def assemble(bundle: Bundle, facts: Facts, data_docs: str | None = None) -> Evid
         cutover_points=points,
         coverage=coverage,
         drains=drains,
-        data_docs=data_docs,
+        data_docs=next((str(link) for r in records if (link := r.report.data.get("data_docs"))), None),
         holds=(),
         plan_digest=facts.plan.digest,
         plan_text=facts.plan.text,

@@ -10,12 +10,12 @@ from kafka_migration.evidence.model import Evidence
 from kafka_migration.evidence.page import render
 
 
-def publish(bundle: Bundle, facts: Facts, data_docs: str | None = None) -> Evidence:
-    """Assemble and write both files; `data_docs` is a link beside them. Raises `EvidenceError`.
+def publish(bundle: Bundle, facts: Facts) -> Evidence:
+    """Assemble and write both files. Raises `EvidenceError`.
 
     The secrets that the bundle knows are looked for in the values before they are escaped for the page.
     """
-    evidence = assemble(bundle, facts, data_docs)
+    evidence = assemble(bundle, facts)
     bundle.write_json(EVIDENCE_JSON, evidence.model_dump(mode="json"))
     bundle.write_text(EVIDENCE_HTML, render(evidence))
     return evidence
