@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from airflow_kafka_migration.evidence import evidence_root
 from airflow_kafka_migration.names import dag_id
@@ -68,19 +69,20 @@ def _runs(plan: str, purpose: str) -> list[RunRow]:
 
 
 def _run(folder: Any, name: str, plan: str, purpose: str) -> RunRow:
+    run_id = run_id_of(name)
     try:
         kept = json.loads((folder / EVIDENCE_JSON).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return RunRow(purpose, run_id_of(name), "", "", "", False, "")
-    return RunRow(
-        purpose,
-        kept["run_id"],
-        kept["verdict"],
-        when(kept["started_at"]),
-        kept["triggered_by"],
-        kept["dry_run"],
-        f"evidence/{plan}/{purpose}/{name}/{EVIDENCE_HTML}",
-    )
+        return RunRow(
+            purpose,
+            run_id,
+            kept["verdict"],
+            when(kept["started_at"]),
+            kept["triggered_by"],
+            kept["dry_run"],
+            f"evidence/{plan}/{purpose}/{quote(run_id, safe='')}/{EVIDENCE_HTML}",
+        )
+    except (OSError, ValueError, LookupError, TypeError):
+        return RunRow(purpose, run_id, "", "", "", False, "")  # it runs still, was killed, or its file is damaged
 
 
 def _folders(path: Any) -> list[str]:

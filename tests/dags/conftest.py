@@ -1,0 +1,167 @@
+"""A real Airflow for the DAG tests: a home and a database of its own, plans, connections, and DAGs from `bundle/`.
+
+The environment is set before anything imports Airflow, which reads it once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from fastapi.testclient import TestClient
+    from tests.conftest import RunningCluster
+
+_HERE = Path(__file__).parent
+_ROOT = _HERE.parents[1]
+_HOME = Path(tempfile.gettempdir()) / f"kafka-migration-airflow-{os.getpid()}"
+_BUNDLE = {
+    "name": "tests",
+    "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+    "kwargs": {"path": str(_HERE / "bundle")},
+}
+
+os.environ.update(
+    {
+        "AIRFLOW_HOME": str(_HOME),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__PLUGINS_FOLDER": str(_ROOT / "plugins"),
+        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([_BUNDLE]),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_HOME}/airflow.db",
+        "KAFKA_MIGRATION_EVIDENCE": str(_HOME / "evidence"),
+        "KAFKA_MIGRATION_PLANS": str(_HOME / "plans"),
+    }
+)
+
+PLAN = """\
+plan: {name}
+scheme: producers_first
+source: {{connection: kafka_source}}
+target: {{connection: kafka_target}}
+topics: {{include: [{topic}]}}
+services:
+  - name: {name}-api
+    produces: [{topic}]
+    controller: {{kind: manual}}
+"""
+
+
+@dataclass(frozen=True)
+class AirflowHome:
+    """Where this Airflow keeps what a test may look at."""
+
+    folder: Path
+
+    @property
+    def evidence(self) -> Path:
+        return self.folder / "evidence"
+
+    def write_plan(self, name: str, topic: str = "orders", text: str = PLAN) -> Path:
+        file = self.folder / "plans" / f"{name}.yaml"
+        file.write_text(text.format(name=name, topic=topic))
+        return file
+
+    def step_evidence(self, plan: str, task: str) -> dict[str, Any]:
+        """The newest evidence of a task."""
+        files = self.evidence.glob(f"{plan}/*/*/steps/{task}.*.json")
+        found: dict[str, Any] = json.loads(max(files, key=lambda file: file.stat().st_mtime_ns).read_text())
+        return found
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A DAG run that has ended: its state, its tasks' states and its tasks' logs."""
+
+    run_id: str
+    state: str
+    tasks: Mapping[str, str]
+    log: str
+
+
+@pytest.fixture(scope="session")
+def airflow_home() -> Iterator[AirflowHome]:
+    (_HOME / "plans").mkdir(parents=True)
+    from airflow.sdk.log import configure_logging
+    from airflow.utils.db import initdb
+
+    with (_HOME / "airflow.log").open("w", buffering=1) as log:
+        configure_logging(output=log, colored_console_log=False)
+        initdb()
+        yield AirflowHome(_HOME)
+    shutil.rmtree(_HOME, ignore_errors=True)
+
+
+class Users:
+    """Clients of Airflow's API server: as a user of that role, or as nobody."""
+
+    def __init__(self) -> None:
+        from airflow.api_fastapi.app import create_app
+
+        self._app = create_app(apps="core")
+
+    def client(self, name: str | None) -> TestClient:
+        """`admin` and `viewer` are what they are called, `guest` is logged in and has no role."""
+        from airflow.api_fastapi.app import get_auth_manager
+        from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
+        from fastapi.testclient import TestClient
+
+        client = TestClient(self._app)
+        if name is not None:
+            user = SimpleAuthManagerUser(username=name, role=None if name == "guest" else name)
+            client.headers["Authorization"] = f"Bearer {get_auth_manager().generate_jwt(user)}"
+        return client
+
+
+@pytest.fixture(scope="session")
+def users(airflow_home: AirflowHome) -> Users:
+    return Users()
+
+
+@pytest.fixture
+def connections(
+    airflow_home: AirflowHome, source: RunningCluster, target: RunningCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connections that the tests' plans name, to the session's clusters."""
+    for name, cluster in (("SOURCE", source), ("TARGET", target)):
+        monkeypatch.setenv(
+            f"AIRFLOW_CONN_KAFKA_{name}",
+            json.dumps({"conn_type": "kafka", "extra": {"bootstrap.servers": cluster.bootstrap_servers}}),
+        )
+
+
+@pytest.fixture
+def run_dag(airflow_home: AirflowHome, connections: None, caplog: pytest.LogCaptureFixture) -> Callable[..., Ended]:
+    """Run a DAG of the bundle to its end, in this process."""
+    from airflow.dag_processing.dagbag import DagBag
+    from tests.dags import steps
+
+    def run(dag_id: str, **conf: Any) -> Ended:
+        bag = DagBag(dag_folder=str(_HERE / "bundle"))
+        assert not bag.import_errors
+        log = airflow_home.folder / "airflow.log"
+        before = log.stat().st_size
+        dag_run = bag.dags[dag_id].test(run_conf=conf)
+        tasks = {ti.task_id: str(ti.state) for ti in dag_run.get_task_instances()}
+        return Ended(dag_run.run_id, str(dag_run.state), tasks, log.read_bytes()[before:].decode())
+
+    steps.deeds.clear()
+    steps.countdown.reset()
+    return run
+
+
+def set_run_state(dag_id: str, run_id: str, state: str) -> None:
+    """Make Airflow believe that a run is in that state."""
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from sqlalchemy import update
+
+    with create_session() as session:
+        session.execute(update(DagRun).where(DagRun.dag_id == dag_id, DagRun.run_id == run_id).values(state=state))
