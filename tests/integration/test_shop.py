@@ -102,6 +102,28 @@ def test_secrets_are_readable_by_the_owner_alone(closed: Closed) -> None:
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
 
 
+def test_nothing_is_lost_though_the_broker_was_killed_and_the_processor_repeats_nothing(tmp_path: Path) -> None:
+    # A broker that was killed may come back only when its session has ended.
+    settings = {"broker.session.timeout.ms": "3000", "broker.heartbeat.interval.ms": "500"}
+    with KafkaCluster("killed", tmp_path / "kafka", settings=settings) as cluster:
+        shop = _prepared(cluster, tmp_path)
+        shop.start()
+        try:
+            wait_until(lambda: _produced(shop) > _ENOUGH // 4, timeout=60, what="the shop to do business")
+            cluster.kill_broker(1)
+            cluster.start_broker(1)
+            cluster.wait_ready()
+            before = _produced(shop)
+            wait_until(lambda: _produced(shop) > before + _ENOUGH // 4, timeout=60, what="the shop to go on")
+            shop.stop_producers()
+            counted = wait_until_complete(shop.witness_directory, readers(), timeout=120, quiet=60)
+        finally:
+            shop.stop()
+    assert (counted.lost, counted.out_of_order) == (0, 0)
+    # The others may read again what they could not commit: at least once is all they promise.
+    assert {one.group: one.repeated for one in counted.groups}["fulfilment"] == 0
+
+
 def test_no_service_outlives_a_supervisor_that_was_killed(tmp_path: Path) -> None:
     with KafkaCluster("orphans", tmp_path / "kafka") as cluster:
         shop = _prepared(cluster, tmp_path)

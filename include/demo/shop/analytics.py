@@ -4,14 +4,14 @@ Behind by time and not by a limited rate: the backlog is some thousand messages 
 more an hour later.
 """
 
-from demo.shop.reader import commit_position, run_reader
+from demo.shop.reader import CLASSIC, commit_position, run_reader
 from demo.shop.settings import required
 
 if __name__ == "__main__":
     run_reader(
         "analytics",
         ["orders", "payments", "shipments", "returns", "customers"],
-        {"auto.offset.reset": "earliest", "isolation.level": "read_committed"},
+        {**CLASSIC, "auto.offset.reset": "earliest", "isolation.level": "read_committed"},
         commit_position,
         behind=float(required("SHOP_BEHIND_SECONDS")),
     )

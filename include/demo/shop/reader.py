@@ -18,6 +18,9 @@ from demo.shop.outbox import raise_if_fatal
 from demo.shop.settings import Settings
 from demo.witness_log import WitnessLog
 
+CLASSIC: Mapping[str, str | int | bool] = {"session.timeout.ms": 15_000}
+"""For groups of the classic protocol: one that was killed is missed after these seconds, not after 45."""
+
 Commit = Callable[[Consumer, Sequence[KafkaMessage]], None]
 
 _AT_ONCE = 200
