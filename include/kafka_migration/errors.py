@@ -26,10 +26,16 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kafka_migration.findings import Finding
+    from kafka_migration.report import StepReport
 
 
 class MigrationError(Exception):
-    """What every error here is; catching it catches nothing else."""
+    """What every error here is; catching it catches nothing else.
+
+    `report` is what the step had seen and done until then, for the evidence; None where there is nothing to tell.
+    """
+
+    report: StepReport | None = None
 
 
 class PlanError(MigrationError):

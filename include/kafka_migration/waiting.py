@@ -50,5 +50,8 @@ class WaitStep(Protocol):
     def look(self, clusters: Clusters, brief: Mapping[str, Any], memory: Mapping[str, Any], now: float) -> Look:
         """Look once, changing nothing. `now` is seconds since the epoch."""
 
+    def seen(self, brief: Mapping[str, Any], look: Look) -> StepReport:
+        """What a wait that has failed or timed out had seen until then."""
+
     def settle(self, run: Run, brief: Mapping[str, Any], look: Look) -> StepReport:
         """Record what was waited for and report it. Called only after a DONE look, in the process of `prepare`."""

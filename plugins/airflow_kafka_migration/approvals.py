@@ -13,21 +13,17 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk.exceptions import TaskAwaitingInput
-from airflow.sdk.execution_time.hitl import get_hitl_detail_content_detail
 
 from airflow_kafka_migration.failures import StepRefused, retries
 from airflow_kafka_migration.names import is_dry, purpose_of
-from airflow_kafka_migration.state import LOCKS, AssetRecords, plan_asset
+from airflow_kafka_migration.state import LOCKS, AssetRecords, TaskMemory, plan_asset
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from kafka_migration.plan.model import Plan
 
-
-_SOON = 10.0
-_POLL = 0.25
+_ANSWER = "answer"
 
 
 class PlanApproval(ApprovalOperator):
@@ -68,19 +64,20 @@ class PlanApproval(ApprovalOperator):
         self.args = dict(args or {})
 
     def execute(self, context: Context) -> None:
+        kept = TaskMemory(context).recall(_ANSWER)
+        if kept is not None:
+            # Airflow can fail a task that is answered before it has heard from the executor that the task was parked
+            # (apache/airflow 72716, 71580). Nobody is asked twice for that: the answer was kept before the task failed.
+            self.log.info("The answer was given already, to an attempt that Airflow then lost.")
+            self._take(context, kept["answer"], kept["answered_by"])
+            return
         self.body = self._told(context)
         if is_dry(context):
             self.log.info("Dry run: nobody is asked. A real run would ask: %s\n\n%s", self.subject, self.body)
             return
         self._keep(context, {"asked_at": time.time()})
         self.log.info("Asking %s: %s\n\n%s", self._whom(), self.subject, self.body)
-        try:
-            super().execute(context)
-        except TaskAwaitingInput:
-            event = self._answered_soon(context)
-            if event is None:
-                raise
-            self.execute_complete(context, event)
+        super().execute(context)
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> None:
         if "error" in event:
@@ -89,30 +86,14 @@ class PlanApproval(ApprovalOperator):
         user = event.get("responded_by_user") or {}
         who = user.get("name") or user.get("id") or "somebody whom Airflow does not name"
         answer = event["chosen_options"][0]
+        TaskMemory(context).remember(_ANSWER, {"answer": answer, "answered_by": who})
         self._keep(context, {"answer": answer, "answered_by": who, "at": _seconds(event["responded_at"])})
+        self._take(context, answer, who)
+
+    def _take(self, context: Context, answer: str, who: str) -> None:
         if answer != self.APPROVE:
             raise self._refused(f"Rejected by {who}")
         self.log.info("Approved by %s", who)
-
-    def _answered_soon(self, context: Context) -> dict[str, Any] | None:
-        """An answer that comes within the first seconds is taken here, before the task is parked.
-
-        An answer to a task that has only just been parked can fail it: Airflow resumes it before it has heard from the
-        executor that its first part has ended (apache/airflow 72716, 71580).
-        """
-        until = time.monotonic() + _SOON
-        while time.monotonic() < until:
-            answer = get_hitl_detail_content_detail(context["ti"].id)
-            if answer.response_received:
-                return {
-                    "chosen_options": answer.chosen_options,
-                    "params_input": answer.params_input,
-                    "responded_at": answer.responded_at,
-                    "responded_by_user": answer.responded_by_user.model_dump() if answer.responded_by_user else None,
-                    "timedout": False,
-                }
-            time.sleep(_POLL)
-        return None
 
     def _told(self, context: Context) -> str:
         from airflow_kafka_migration.audit import LOG, failure_of

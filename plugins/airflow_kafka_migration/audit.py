@@ -15,7 +15,7 @@ from airflow_kafka_migration.failures import StepFailed, StepRefused
 from airflow_kafka_migration.hooks import secrets_met, without_secrets
 from airflow_kafka_migration.names import is_dry, purpose_of
 from airflow_kafka_migration.runs import open_run
-from kafka_migration.errors import ClusterError, EvidenceError, FindingsFailed, MigrationError, OffsetsRefused
+from kafka_migration.errors import ClusterError, EvidenceError, MigrationError, OffsetsRefused
 from kafka_migration.evidence.bundle import Bundle
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 LOG = logging.getLogger("kafka_migration")
 
 
-def carry_out(context: Context, plan: str, work: Callable[[Run], StepReport], *, again: bool = False) -> str:
+def carry_out(
+    context: Context, plan: str, work: Callable[[Run], StepReport], *, again: bool = False, as_started: bool = False
+) -> str:
     """Open the run, do the work, log its report and keep it; its summary comes back.
 
     A deferral passes through and leaves no evidence, since the attempt has not ended; `again` says that it goes on.
@@ -35,17 +37,20 @@ def carry_out(context: Context, plan: str, work: Callable[[Run], StepReport], *,
     attempt = _Attempt(context, plan)
     attempt.begin(again)
     try:
-        run = open_run(context, plan, LOG)
+        run = open_run(context, plan, LOG, as_started=as_started)
         attempt.root = evidence_root(run.plan)
         report = work(run)
         for line in report.lines():
             LOG.info("%s", line)
         attempt.keep("success", report=report.to_json())
     except MigrationError as error:
-        attempt.keep_failure(str(error), _findings(error))
+        if error.report is not None:
+            for line in error.report.lines():
+                LOG.info("%s", line)
+        attempt.keep_failure(str(error), error.report)
         raise failure_of(error) from None
     except Exception as error:
-        attempt.keep_failure(f"{type(error).__name__}: {error}", [])
+        attempt.keep_failure(f"{type(error).__name__}: {error}", None)
         raise
     attempt.end()
     return report.summary
@@ -86,10 +91,10 @@ class _Attempt:
     def end(self) -> None:
         LOG.info("%s ended after %.1f s", self._ti.task_id, time.time() - self._ti.start_date.timestamp())
 
-    def keep_failure(self, error: str, findings: list[dict[str, str]]) -> None:
+    def keep_failure(self, error: str, report: StepReport | None) -> None:
         """Evidence of a failure; what failed is what the task ends with, even if the evidence cannot be written."""
         try:
-            self.keep("failed", error=without_secrets(error), report={"findings": findings})
+            self.keep("failed", error=without_secrets(error), report=report.to_json() if report else {})
         except Exception:
             LOG.exception("The evidence of this failure could not be written to %s", self.root)
 
@@ -110,7 +115,3 @@ class _Attempt:
                 "report": report,
             },
         )
-
-
-def _findings(error: MigrationError) -> list[dict[str, str]]:
-    return [finding.to_json() for finding in error.findings] if isinstance(error, FindingsFailed) else []

@@ -56,22 +56,22 @@ class EvidenceOperator(BaseOperator):
             # After a failure services stand where the failure left them: that is said by the failed step, not here.
             return closing_look(run) if moved else StepReport("the run did not come to its end")
 
-        carry_out(context, self.plan, look)
+        carry_out(context, self.plan, look, as_started=True)
         self._publish(context, states)
 
     def _publish(self, context: Context, states: Mapping[str, str]) -> None:
         from airflow_kafka_migration.audit import LOG
         from airflow_kafka_migration.evidence import evidence_root
         from airflow_kafka_migration.hooks import secrets_met
+        from airflow_kafka_migration.runs import started_plan
         from kafka_migration.evidence.assemble import Facts
         from kafka_migration.evidence.bundle import Bundle
         from kafka_migration.evidence.publish import publish
         from kafka_migration.passes import current_pass
-        from kafka_migration.plan.load import find_plan
         from kafka_migration.steps.common import recorded_points
 
         ti, dag_run = context["ti"], context["dag_run"]
-        loaded = find_plan(self.plan)
+        loaded = started_plan(context, self.plan)
         records = AssetRecords(context, plan_asset(self.plan))
         bundle = Bundle(evidence_root(loaded.plan), self.plan, purpose_of(ti.dag_id), ti.run_id, secrets_met())
         evidence = publish(
@@ -127,7 +127,7 @@ class GateOperator(BaseOperator):
         ti = context["ti"]
         records = AssetRecords(context, plan_asset(self.plan))
         try:
-            run = open_run(context, self.plan, LOG)
+            run = open_run(context, self.plan, LOG, as_started=True)
             bundle = Bundle(evidence_root(run.plan), self.plan, purpose_of(ti.dag_id), ti.run_id)
             evidence = json.loads((bundle.folder / EVIDENCE_JSON).read_text(encoding="utf-8"))
         except (OSError, MigrationError) as error:

@@ -6,6 +6,7 @@ Imported in workers only, never while DAGs are parsed: it brings the Kafka clien
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaException
@@ -18,23 +19,27 @@ from airflow_kafka_migration.state import AssetRecords, plan_asset
 from kafka_migration.clusters.client import CONNECT_TIMEOUT
 from kafka_migration.errors import PlanChanged
 from kafka_migration.evidence.bundle import Bundle
-from kafka_migration.plan.load import BrokenPlan, LoadedPlan, difference, find_plan, load_plans
+from kafka_migration.plan.load import BrokenPlan, LoadedPlan, difference, find_plan, load_plans, parse_plan
 from kafka_migration.run import Run
 from kafka_migration.services.registry import build_controllers
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from airflow.sdk import Context
 
     from kafka_migration.records import Records
 
 
-def open_run(context: Context, plan_name: str, log: logging.Logger) -> Run:
-    """All that a step is given. Contacts no cluster and no service. Raises `PlanError`, `PlanChanged`, `Refused`."""
-    loaded = find_plan(plan_name)
+def open_run(context: Context, plan_name: str, log: logging.Logger, *, as_started: bool = False) -> Run:
+    """All that a step is given. Contacts no cluster and no service. Raises `PlanError`, `PlanChanged`, `Refused`.
+
+    `as_started`: with the plan that the run started with, whatever has become of its file since.
+    """
     records = AssetRecords(context, plan_asset(plan_name))
-    _same_plan(context, loaded, records)
+    if as_started:
+        loaded = started_plan(context, plan_name)
+    else:
+        loaded = find_plan(plan_name)
+        _same_plan(context, loaded, records)
     clusters = open_clusters(loaded.plan, log)
     return Run(
         plan=loaded.plan,
@@ -77,15 +82,25 @@ def _documents(context: Context, loaded: LoadedPlan) -> Path | None:
     return Bundle(evidence_root(loaded.plan), loaded.plan.plan, purpose, context["ti"].run_id).local_folder(DOCUMENTS)
 
 
+def started_plan(context: Context, plan_name: str) -> LoadedPlan:
+    """The plan that this run started with. Raises `PlanError` when none was recorded and its file is gone."""
+    kept = AssetRecords(context, plan_asset(plan_name)).get(_plan_key(context))
+    return parse_plan(kept["text"], Path(kept["file"])) if kept else find_plan(plan_name)
+
+
+def _plan_key(context: Context) -> str:
+    return f"run/{purpose_of(context['ti'].dag_id)}/{context['ti'].run_id}/plan"
+
+
 def _same_plan(context: Context, loaded: LoadedPlan, records: Records) -> None:
     """Record the plan that a run starts with; raise `PlanChanged` in every later task that finds another."""
     dag_run = context["dag_run"]
-    key = f"run/{purpose_of(context['ti'].dag_id)}/{dag_run.run_id}/plan"
+    key = _plan_key(context)
     # A run that was deleted and triggered again under the same id is another run.
     created = str(dag_run.run_after)
     kept = records.get(key)
     if kept is None or kept["created"] != created:
-        records.set(key, {"created": created, "digest": loaded.digest, "text": loaded.text})
+        records.set(key, {"created": created, "digest": loaded.digest, "text": loaded.text, "file": str(loaded.file)})
     elif kept["digest"] != loaded.digest:
         raise PlanChanged(
             f"{loaded.file.name} has been changed since this run started. Nothing was done by this step. Put the former"

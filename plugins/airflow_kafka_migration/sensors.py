@@ -71,6 +71,7 @@ class WaitOperator(BaseOperator):
         from airflow_kafka_migration.runs import take_lock
         from airflow_kafka_migration.state import TaskMemory
         from airflow_kafka_migration.triggers import WaitTrigger
+        from kafka_migration.errors import MigrationError
         from kafka_migration.waiting import Outcome
 
         take_lock(context, run)
@@ -85,7 +86,11 @@ class WaitOperator(BaseOperator):
             progress.tell(look.lines)
             if look.outcome is Outcome.DONE:
                 return step.settle(run, brief, look)
-            self._stop_if_over(step, look, deadline)
+            try:
+                self._stop_if_over(step, look, deadline)
+            except MigrationError as error:
+                error.report = step.seen(brief, look)
+                raise
             if run.dry_run:
                 return _would_wait(step, look)
             if look.outcome is Outcome.AGAIN:

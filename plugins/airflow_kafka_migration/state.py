@@ -56,12 +56,18 @@ class TaskMemory:
 
     def first_started(self, now: Callable[[], float] = time.time) -> float:
         """When the first attempt of this series began, in seconds since the epoch; recorded by that attempt."""
-        from airflow.sdk.execution_time.context import NEVER_EXPIRE
-
-        key = f"first_started/{self._series}"
-        kept = self._store.get(key)
+        kept = self.recall("first_started")
         if isinstance(kept, int | float):
             return float(kept)
         started = now()
-        self._store.set(key, started, retention=NEVER_EXPIRE)
+        self.remember("first_started", started)
         return started
+
+    def recall(self, key: str) -> Any:
+        """What an attempt of this series has remembered under `key`, or None."""
+        return self._store.get(f"{key}/{self._series}")
+
+    def remember(self, key: str, value: Any) -> None:
+        from airflow.sdk.execution_time.context import NEVER_EXPIRE
+
+        self._store.set(f"{key}/{self._series}", value, retention=NEVER_EXPIRE)

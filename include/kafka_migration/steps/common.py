@@ -7,12 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from kafka_migration.errors import OutsideWindow, ServiceError
+from kafka_migration.errors import FindingsFailed, OutsideWindow, ServiceError
+from kafka_migration.findings import stop_on
 from kafka_migration.offsets import TopicPartition
 from kafka_migration.passes import CutoverPoint, Pass
 from kafka_migration.plan.graph import FIRST_STAGE, Graph
 from kafka_migration.plan.model import Service
-from kafka_migration.report import Table
+from kafka_migration.report import StepReport, Table
 from kafka_migration.run import Run
 from kafka_migration.services.controller import Controller, Observation
 from kafka_migration.sides import Side
@@ -33,6 +34,15 @@ def check_window(run: Run, doing: str) -> None:
             f"{doing}: the change window closed at {window.not_after.isoformat()}; nothing was changed."
             " Move the window in the plan and trigger a new run, or roll back."
         )
+
+
+def stop_with(report: StepReport, doing: str) -> None:
+    """Raise `FindingsFailed` when a finding of the report stops the run; the error carries the whole report."""
+    try:
+        stop_on(report.findings, doing)
+    except FindingsFailed as error:
+        error.report = report
+        raise
 
 
 def stage_of(run: Run, topic: str) -> str:

@@ -63,6 +63,9 @@ class ConsumingStep:
             waiting = waiting or reason is not None
         return Look(Outcome.WAITING if waiting else Outcome.DONE, tuple(lines))
 
+    def seen(self, brief: Mapping[str, Any], look: Look) -> StepReport:
+        return StepReport(notes=list(look.lines))
+
     def settle(self, run: Run, brief: Mapping[str, Any], look: Look) -> StepReport:
         groups = brief["groups"]
         if not groups:

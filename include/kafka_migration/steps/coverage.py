@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from kafka_migration.findings import accept, stop_on
+from kafka_migration.findings import accept
 from kafka_migration.passes import current_pass
 from kafka_migration.report import StepReport, Table
 from kafka_migration.run import Run
+from kafka_migration.steps.common import stop_with
 from kafka_migration.verification.coverage import CoverageRow, cover, totals
-from kafka_migration.verification.expectations import judge_coverage
+from kafka_migration.verification.expectations import data_docs_link, judge_coverage
 
 
 def coverage(run: Run) -> StepReport:
@@ -27,17 +28,14 @@ def coverage(run: Run) -> StepReport:
         rows = cover(run, current)
         title = "counted now"
         findings = judge_coverage(rows, run_name=run.run_id, docs_folder=run.documents)
-    documents = run.documents / "index.html" if run.documents else None
-    page = (
-        {"data_docs": f"{run.documents.name}/index.html"} if run.documents and documents and documents.exists() else {}
-    )
+    link = data_docs_link(run.documents) if run.documents else None
+    page = {"data_docs": f"{run.documents.name}/{link}"} if run.documents and link else {}
     report = StepReport(
         tables=[_table(rows, title)],
         findings=accept(findings, run.plan.acceptances),
         data={"coverage": [row.to_json() for row in rows], **totals(rows), **page},
     )
-    run.log.info("%s", "\n".join(report.tables[0].lines()))
-    stop_on(report.findings, "coverage")
+    stop_with(report, "coverage")
     if not current.finished:
         current.keep("coverage", [row.to_json() for row in rows])
     report.summary = (

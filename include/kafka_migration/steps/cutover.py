@@ -72,6 +72,9 @@ class CutoverStep:
         )
         return Look(Outcome.WAITING, (line,), kept)
 
+    def seen(self, brief: Mapping[str, Any], look: Look) -> StepReport:
+        return StepReport(notes=list(look.lines))
+
     def settle(self, run: Run, brief: Mapping[str, Any], look: Look) -> StepReport:
         stage, topics = brief["stage"], brief["topics"]
         current = current_pass(run.records)

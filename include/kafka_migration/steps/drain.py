@@ -90,6 +90,11 @@ class DrainStep:
         done = all(p.drained for at in positions.values() for p in at.values())
         return Look(Outcome.DONE if done else Outcome.WAITING, lines, kept)
 
+    def seen(self, brief: Mapping[str, Any], look: Look) -> StepReport:
+        return StepReport(
+            notes=list(look.lines), data={"service": brief["service"], "samples": look.memory.get("samples", {})}
+        )
+
     def settle(self, run: Run, brief: Mapping[str, Any], look: Look) -> StepReport:
         name = brief["service"]
         service = run.plan.service(name)

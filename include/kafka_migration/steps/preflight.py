@@ -9,12 +9,12 @@ from kafka_migration.checks.groups import check_groups
 from kafka_migration.checks.scene import Scene, look_around
 from kafka_migration.checks.services import check_services
 from kafka_migration.checks.topics import check_growth, check_topics
-from kafka_migration.findings import accept, stop_on
+from kafka_migration.findings import accept
 from kafka_migration.offsets import TopicPartition, Which, read_offsets
 from kafka_migration.report import StepReport, Table
 from kafka_migration.run import Run
 from kafka_migration.services.controller import Observation
-from kafka_migration.steps.common import observations_table
+from kafka_migration.steps.common import observations_table, stop_with
 
 _WATCHED = 1.0  # seconds between two looks at the end offsets: a topic with traffic grows within that
 
@@ -22,7 +22,7 @@ _WATCHED = 1.0  # seconds between two looks at the end offsets: a topic with tra
 def preflight(run: Run) -> StepReport:
     """All findings in one table. Raises `FindingsFailed` when one of them stops the run."""
     report = preflight_report(run)
-    stop_on(report.findings, "preflight")
+    stop_with(report, "preflight")
     return report
 
 

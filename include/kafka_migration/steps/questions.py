@@ -58,10 +58,11 @@ def consumers(run: Run, unit: str) -> str:
 
 def by_hand(run: Run, service: str) -> str:
     """Where a person moves a service."""
+    there = run.clusters.addresses
     return (
         f"{run.controllers[service].instructions(Side.TARGET)}\n\n"
         "1. Stop it and wait until it has ended.\n"
-        f"2. Its bootstrap servers are `{run.clusters.addresses.source}`; make them `{run.clusters.addresses.target}`.\n"
+        f"2. Change its bootstrap servers from `{there.source}` to `{there.target}`.\n"
         "3. Start it.\n\nThen approve. The next task looks whether Kafka shows it as moved."
     )
 

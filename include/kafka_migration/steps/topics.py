@@ -6,12 +6,12 @@ from collections.abc import Mapping
 
 from kafka_migration.checks.topics import creation
 from kafka_migration.errors import ClusterError
-from kafka_migration.findings import Finding, accept, stop_on
+from kafka_migration.findings import Finding, accept
 from kafka_migration.offsets import Which, read_offsets
 from kafka_migration.passes import Pass, current_pass, open_pass
 from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import Run
-from kafka_migration.steps.common import check_window, moved_topics
+from kafka_migration.steps.common import check_window, moved_topics, stop_with
 from kafka_migration.steps.seeds import seed
 from kafka_migration.topics.create import add_partitions, create_topics, set_settings
 from kafka_migration.topics.describe import Topic, choose, describe_topics, topic_names
@@ -123,7 +123,7 @@ def _compare(run: Run, source: Mapping[str, Topic], target: Mapping[str, Topic])
     findings = accept(
         [f for name in source if name in target for f in compare(source[name], target[name])], run.plan.acceptances
     )
-    stop_on(findings, "comparing the topics")
+    stop_with(StepReport(findings=findings), "comparing the topics")
     return findings
 
 

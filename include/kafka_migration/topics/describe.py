@@ -17,11 +17,14 @@ from kafka_migration.offsets import TopicPartition
 from kafka_migration.plan.model import Plan, Topics, is_name
 
 _BATCH = 100
+# A broker that takes these from `log.retention.hours` and the like gives the right value and calls it Kafka's default
+# (measured on 4.3.1): they always count as set.
+_IN_OTHER_UNITS = frozenset(("retention.ms", "segment.ms", "segment.jitter.ms", "flush.ms"))
 
 
 @dataclass(frozen=True)
 class Topic:
-    """A topic. `settings`: every setting's effective value; `explicit`: those that are not Kafka's built-in default."""
+    """A topic. `settings`: every setting's effective value; `explicit`: those that may not be Kafka's own default."""
 
     name: str
     partitions: int
@@ -143,6 +146,10 @@ def _settings(cluster: Cluster, names: list[str]) -> dict[str, tuple[dict[str, s
         entries = cluster.wait(future, f"reading the settings of topic {resource.name}")
         found[resource.name] = (
             {name: entry.value or "" for name, entry in entries.items()},
-            frozenset(name for name, entry in entries.items() if entry.source != ConfigSource.DEFAULT_CONFIG.value),
+            frozenset(
+                name
+                for name, entry in entries.items()
+                if entry.source != ConfigSource.DEFAULT_CONFIG.value or name in _IN_OTHER_UNITS
+            ),
         )
     return found
