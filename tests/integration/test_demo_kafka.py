@@ -112,9 +112,7 @@ def _cluster_id(bootstrap_servers: str) -> str:
 
 
 def _end(bootstrap_servers: str, topic: str) -> int:
-    consumer = Consumer(
-        {"bootstrap.servers": bootstrap_servers, "group.id": "looks", "enable.auto.commit": False}
-    )
+    consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "looks", "enable.auto.commit": False})
     try:
         return int(consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=20)[1])
     finally:
