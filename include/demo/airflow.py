@@ -39,7 +39,12 @@ _PRELOAD = (
     "airflow.cli.commands.dag_processor_command",
     "airflow.cli.commands.triggerer_command",
     "airflow.executors.local_executor",
+    # What nearly every task of a migration imports besides: its process is a fork too.
     "airflow.sdk.execution_time.task_runner",
+    "airflow.providers.standard.operators.hitl",
+    "airflow.providers.apache.kafka.hooks.base",
+    "confluent_kafka.admin",
+    "jinja2.ext",
 )
 
 
@@ -66,6 +71,7 @@ class Airflow:
         self.logs = folder / "logs"
         port, self._worker_log_port, self._trigger_log_port = free_ports(3)
         self.login = Login(f"http://127.0.0.1:{port}", USER, secrets.token_urlsafe(12))
+        self._task_logs = self.logs / "tasks"
         self._port = port
         self._dags = dags
         self._plugins = plugins
@@ -81,9 +87,9 @@ class Airflow:
         self._processes: dict[str, OwnedProcess] = {}
         self._stopped = False
 
-    @property
-    def task_logs(self) -> Path:
-        return self.logs / "tasks"
+    def task_log(self, dag_id: str, run_id: str, task_id: str, try_number: int) -> Path:
+        """Where Airflow writes the log of one try of a task that is not mapped."""
+        return self._task_logs / f"dag_id={dag_id}/run_id={run_id}/task_id={task_id}/attempt={try_number}.log"
 
     @property
     def password_file(self) -> Path:
@@ -179,7 +185,7 @@ class Airflow:
                 "check_migrations": False,  # the template has them
             },
             "logging": {
-                "base_log_folder": self.task_logs,
+                "base_log_folder": self._task_logs,
                 "colored_console_log": False,
                 "worker_log_server_port": self._worker_log_port,
                 "trigger_log_server_port": self._trigger_log_port,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from demo.rest import AirflowClient, LogLine, TaskRow
@@ -24,6 +25,14 @@ _ANSWER_AFTER = 3.0
 
 class RunTookTooLong(Exception):
     """The run had not ended within the time that a demo may take."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A task that failed, with the last error lines of its log."""
+
+    task: TaskRow
+    errors: list[str]
 
 
 class Run:
@@ -59,13 +68,12 @@ class Run:
         rows = self._client.tasks(self.dag_id, self.run_id)
         return sorted(rows, key=lambda row: (row.started or _NEVER, self._order.get(row.task_id, 0), row.map_index))
 
-    def failures(self) -> dict[str, list[str]]:
-        """The failed tasks, each with the last error lines of its log."""
-        return {
-            row.name: [line.text for line in self._own_lines(row) if line.level in ("error", "critical")][-3:]
+    def failures(self) -> list[Failure]:
+        return [
+            Failure(row, [line.text for line in self._own_lines(row) if line.level in ("error", "critical")][-3:])
             for row in self.tasks()
             if row.state == "failed"
-        }
+        ]
 
     def _answer_approvals(self, rows: Sequence[TaskRow], view: View) -> None:
         now = time.monotonic()

@@ -91,9 +91,13 @@ def _count(stage: Stage) -> WitnessCount:
 
 
 def _tell_failures(console: Console, stage: Stage, run: Run) -> None:
-    for name, errors in run.failures().items():
-        say(console, f"{name} failed; its log is under {stage.airflow.task_logs}")
-        for text in errors:
+    for failure in run.failures():
+        task = failure.task
+        say(
+            console,
+            f"{task.name} failed. Its log: {stage.airflow.task_log(DAG, run.run_id, task.task_id, task.try_number)}",
+        )
+        for text in failure.errors:
             console.print(f"  {text}", markup=False, highlight=False)
 
 

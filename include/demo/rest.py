@@ -18,7 +18,7 @@ import httpx
 from demo.airflow import Login
 from demo.waiting import WaitedInVain, wait_until
 
-_TIMEOUT = 30.0
+_TIMEOUT = 120.0  # the server may have to share its cores with much else
 _FINISHED = {"success", "failed", "upstream_failed", "skipped", "removed"}
 _COMPONENTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 
@@ -106,7 +106,7 @@ class AirflowClient:
 
     def warm_up(self) -> None:
         """Spend now what the first task would wait for: the server builds the tasks' API at its first call."""
-        self._http.get("/execution/health").raise_for_status()
+        self._request("GET", "/execution/health")
 
     def add_connection(self, connection: Connection) -> None:
         body = {
@@ -196,15 +196,23 @@ class AirflowClient:
     def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
         if "authorization" not in self._http.headers:
             self._log_in()
-        answer = self._http.request(method, f"/api/v2{path}", **request)
+        answer = self._request(method, f"/api/v2{path}", **request)
         if answer.status_code == httpx.codes.UNAUTHORIZED:  # the token has run out
             self._log_in()
-            answer = self._http.request(method, f"/api/v2{path}", **request)
+            answer = self._request(method, f"/api/v2{path}", **request)
         return answer
+
+    def _request(self, method: str, path: str, **request: Any) -> httpx.Response:
+        try:
+            return self._http.request(method, path, **request)
+        except httpx.HTTPError as error:
+            raise ApiError(
+                f"Airflow at {self._login.url} did not answer {method} {path}: {error or error!r}"
+            ) from error
 
     def _log_in(self) -> None:
         body = {"username": self._login.user, "password": self._login.password}
-        token = _content(self._http.post("/auth/token", json=body))["access_token"]
+        token = _content(self._request("POST", "/auth/token", json=body))["access_token"]
         self._http.headers["authorization"] = f"Bearer {token}"
 
 

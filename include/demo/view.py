@@ -24,6 +24,7 @@ from demo.rest import TaskRow
 _PLAIN_PROGRESS_EVERY = 5.0
 _HEAD_AND_FOOT = 8
 _ACTIVE = {"running", "deferred", "awaiting_input", "queued", "up_for_retry", "restarting"}
+_NOT_RUN = {"upstream_failed", "skipped", "removed"}
 _STYLES = {
     "success": ("✔", "green"),
     "failed": ("✘", "bold red"),
@@ -102,6 +103,7 @@ class PlainView:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._states: dict[str, str | None] = {}
+        self._lines: dict[str, str] = {}
         self._progress_said = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -113,15 +115,21 @@ class PlainView:
         return None
 
     def show(self, picture: RunPicture) -> None:
-        for row in picture.rows:
-            if row.state != self._states.get(row.name) and row.finished:
+        ended = [row for row in picture.rows if row.finished and row.state != self._states.get(row.name)]
+        self._states = {row.name: row.state for row in picture.rows}
+        for row in ended:
+            if row.state not in _NOT_RUN:
                 self.say(f"{row.name}: {row.state}{_after(row, picture)}")
-            self._states[row.name] = row.state
+        not_run = sum(row.state in _NOT_RUN for row in ended)
+        if not_run:
+            self.say(f"tasks that will not run any more: {not_run}")
         if time.monotonic() - self._progress_said >= _PLAIN_PROGRESS_EVERY:
             self._progress_said = time.monotonic()
             for row in picture.rows:
-                if row.state in _ACTIVE and picture.line(row):
-                    self.say(f"{row.name}: {picture.line(row)}")
+                line = picture.line(row)
+                if row.state in _ACTIVE and line and line != self._lines.get(row.name):
+                    self._lines[row.name] = line
+                    self.say(f"{row.name}: {line}")
 
     def say(self, text: str) -> None:
         say(self._console, text)
