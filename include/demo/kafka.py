@@ -190,6 +190,7 @@ class KafkaCluster:
         folder.mkdir(parents=True)
         (folder / "log4j2.properties").write_text(_LOG4J2, encoding="utf-8")
         (folder / "log4j.properties").write_text(_LOG4J1, encoding="utf-8")
+        (folder / "java.options").write_text(self._java_options(folder), encoding="utf-8")
         settings = folder / "server.properties"
         lines = [f"{key}={value}" for key, value in self._node_settings(address).items()]
         settings.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -247,9 +248,11 @@ class KafkaCluster:
         }
 
     def _java(self, node: int) -> list[str]:
-        folder = self._folder(node)
-        return [
-            str(java()),
+        return [str(java()), f"@{self._folder(node) / 'java.options'}"]
+
+    def _java_options(self, folder: Path) -> str:
+        """In a file, since the names of a hundred jars make no readable command line."""
+        options = [
             f"-Xmx{self._heap}",
             "-XX:+UseSerialGC",
             "-XX:TieredStopAtLevel=1",  # a demo lives for minutes: the second compiler never earns its keep
@@ -258,6 +261,7 @@ class KafkaCluster:
             "-cp",
             kafka_classpath(self.version),
         ]
+        return "".join(f'"{option}"\n' for option in options)
 
     def _raise_if_one_died(self) -> None:
         for node, process in self._processes.items():
@@ -269,8 +273,7 @@ class KafkaCluster:
 
     def _log_tails(self) -> str:
         return "\n".join(
-            f"Broker {node}, end of {process.log}:\n{process.log_tail()}"
-            for node, process in self._processes.items()
+            f"Broker {node}, end of {process.log}:\n{process.log_tail()}" for node, process in self._processes.items()
         )
 
 

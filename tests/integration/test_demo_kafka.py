@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from tests.conftest import RunningCluster
 
+from demo import paths
 from demo.kafka import KafkaCluster, KafkaClusterError
 
 
@@ -81,6 +82,7 @@ def test_no_broker_outlives_an_owner_that_was_killed(tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(paths.include_folder())},
     )
     assert owner.stdout is not None
     port = int(owner.stdout.readline())
