@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -51,33 +51,38 @@ class Identity:
 
 
 def identify(cluster: Cluster) -> Identity:
-    """Ask the cluster, then every address that it advertises. Raises `ClusterUnreachable`."""
-    future = cluster.admin.describe_cluster(request_timeout=CONNECT_TIMEOUT)
-    told = cluster.wait(future, "asking for its id", CONNECT_TIMEOUT)
-    with ThreadPoolExecutor(max_workers=min(32, len(told.nodes) or 1)) as pool:
-        brokers = tuple(
-            pool.map(lambda node: _ask(cluster, node.id, node.host, node.port, node.rack or None), told.nodes)
-        )
-    return Identity(told.cluster_id, brokers)
+    """Ask the cluster, then every address that it advertises. Raises `ClusterUnreachable`.
+
+    Asked by its metadata, which the bootstrap server itself answers: what it advertises may be unreachable from here,
+    or lead to another cluster.
+    """
+    try:
+        told = cluster.admin.list_topics(timeout=CONNECT_TIMEOUT)
+    except KafkaException as error:
+        raise cluster.error(error, "asking for its id") from None
+    nodes = list(told.brokers.values())
+    with ThreadPoolExecutor(max_workers=min(32, len(nodes) or 1)) as pool:
+        brokers = list(pool.map(lambda node: _ask(cluster, node.id, node.host, node.port), nodes))
+    racks = _racks(cluster) if any(broker.cluster_id == told.cluster_id for broker in brokers) else {}
+    return Identity(told.cluster_id, tuple(replace(broker, rack=racks.get(broker.broker_id)) for broker in brokers))
 
 
-def _ask(cluster: Cluster, broker_id: int, host: str, port: int, rack: str | None) -> Broker:
+def _ask(cluster: Cluster, broker_id: int, host: str, port: int) -> Broker:
     try:
         with socket.create_connection((host, port), timeout=_TCP_TIMEOUT):
             pass
     except OSError as error:
-        return Broker(broker_id, host, port, rack, None, f"no TCP connection: {error.strerror or error}")
+        return Broker(broker_id, host, port, None, None, f"no TCP connection: {error.strerror or error}")
     # Kept in a variable: a client that is collected while a call is under way fails it with _DESTROY.
     admin = AdminClient({**cluster.config, "bootstrap.servers": f"{host}:{port}"})
     try:
-        told = admin.describe_cluster(request_timeout=CONNECT_TIMEOUT).result(timeout=CONNECT_TIMEOUT + 5)
-    except (KafkaException, TimeoutError) as error:
-        return Broker(
-            broker_id,
-            host,
-            port,
-            rack,
-            None,
-            str(cluster.error(error, "asking it")) if isinstance(error, KafkaException) else "no answer",
-        )
-    return Broker(broker_id, host, port, rack, told.cluster_id)
+        told = admin.list_topics(timeout=CONNECT_TIMEOUT)
+    except KafkaException as error:
+        return Broker(broker_id, host, port, None, None, str(cluster.error(error, f"asking {host}:{port}")))
+    return Broker(broker_id, host, port, None, told.cluster_id)
+
+
+def _racks(cluster: Cluster) -> dict[int, str | None]:
+    future = cluster.admin.describe_cluster(request_timeout=CONNECT_TIMEOUT)
+    told = cluster.wait(future, "asking for its racks", CONNECT_TIMEOUT)
+    return {node.id: node.rack or None for node in told.nodes}
