@@ -54,6 +54,9 @@ def _problem(scene: Scene, name: str, seen: Observation) -> str:
         return f"{name} runs, but the address it uses cannot be seen ({seen.how})"
     if seen.side is None:
         return f"{name} runs with {seen.address}, which is neither cluster's address"
+    if seen.side is Side.SOURCE and scene.current.switched(name):
+        by = scene.current.switched(name) or {}
+        return f"{name} runs with the source's address again, though run {by.get('run_id')} had moved it"
     if seen.side is Side.TARGET and name not in scene.moved:
         return f"{name} runs with the target's address already ({seen.address}), and this plan has not moved it"
     return ""

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from kafka_migration.errors import FindingsFailed, OutsideWindow, ServiceError
+from kafka_migration.errors import FindingsFailed, OutsideWindow, Refused, ServiceError
 from kafka_migration.findings import stop_on
 from kafka_migration.offsets import TopicPartition
 from kafka_migration.passes import CutoverPoint, Pass
@@ -72,7 +72,14 @@ def topics_of_stage(run: Run, current: Pass, stage: str) -> list[str]:
 
 def points_for(run: Run, current: Pass, service: Service) -> dict[str, dict[TopicPartition, int]]:
     """By group of the service: the latest cutover point of every partition of the topics it reads."""
-    latest = current.latest_points(stages_read(run, [service]))
+    stages = stages_read(run, [service])
+    unfrozen = sorted(stage for stage in stages if not current.points(stage))
+    if unfrozen:
+        raise Refused(
+            f"{service.name} reads topics whose cutover point is not recorded yet (stage {', '.join(unfrozen)}): run the"
+            " task `cutover` of that stage first. A task that was marked as success by hand has recorded nothing."
+        )
+    latest = current.latest_points(stages)
     return {
         consumes.group: {tp: end for tp, end in latest.items() if tp.topic in consumes.topics}
         for consumes in service.consumes

@@ -19,9 +19,9 @@ from kafka_migration.report import StepReport, Table
 from kafka_migration.run import Run
 from kafka_migration.services.controller import State
 from kafka_migration.sides import Side
-from kafka_migration.steps.common import observations_table, observe_all, topics_of_stage
+from kafka_migration.steps.common import observations_table, observe_all, stage_of, topics_of_stage
 from kafka_migration.stragglers import find_stragglers, settle_stragglers
-from kafka_migration.topics.describe import partitions_of
+from kafka_migration.topics.describe import choose, partitions_of, topic_names
 from kafka_migration.waiting import Look, Outcome
 
 
@@ -37,6 +37,9 @@ class CutoverStep:
         stage = str(args["stage"])
         current = current_pass(run.records)
         topics = topics_of_stage(run, current, stage)
+        if run.dry_run and not current.note("topics"):
+            chosen, _ = choose(run.plan.topics, run.plan, topic_names(run.clusters.source))
+            topics = [topic for topic in chosen if stage_of(run, topic) == stage]
         if not run.dry_run:
             self._no_writer_on_source(run, topics)
         frozen = current.points(stage)
@@ -77,6 +80,10 @@ class CutoverStep:
 
     def settle(self, run: Run, brief: Mapping[str, Any], look: Look) -> StepReport:
         stage, topics = brief["stage"], brief["topics"]
+        if run.dry_run:
+            return StepReport(
+                f"would freeze the end offsets of {', '.join(topics) or 'no topic'}", notes=list(look.lines)
+            )
         current = current_pass(run.records)
         if not topics:
             return StepReport("no topic reaches its cutover point here")

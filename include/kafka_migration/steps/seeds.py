@@ -23,6 +23,8 @@ def seed(run: Run) -> StepReport:
         groups = ", ".join(sorted(run.plan.groups))
         return StepReport(f"would set the offsets of {groups} on the target to the end of each partition")
     current = open_pass(run.records)
+    if current.finished:
+        return StepReport(f"nothing to do: run {current.finished['run_id']} has finished this migration")
     seeds = _chosen(run, current)
     moved = {g for s in run.plan.services if current.switched(s.name) or current.leaving(s.name) for g in s.groups}
     check_window(run, "seeding groups")

@@ -37,6 +37,8 @@ def create(run: Run) -> StepReport:
         )
         for t in missing
     ]
+    if (done := _finished(run, f"{len(names)} topics")) is not None:
+        return done
     if run.dry_run:
         findings = accept([f for n in target for f in compare(source[n], target[n])], run.plan.acceptances)
         return StepReport(f"{len(missing)} topics would be created", changes=changes, findings=findings)
@@ -68,6 +70,8 @@ def parity(run: Run) -> StepReport:
     """Right before the producers move: topics and partitions added to the source since are created and seeded first."""
     current = current_pass(run.records)
     known = moved_topics(current)
+    if (done := _finished(run, f"{len(known)} topics")) is not None:
+        return done
     if run.dry_run:
         return StepReport("would compare the topics once more and add what the source has gained since")
     names, _ = choose(run.plan.topics, run.plan, topic_names(run.clusters.source))
@@ -98,6 +102,16 @@ def parity(run: Run) -> StepReport:
         f"; {len(new)} topics and partitions of {len(grown)} topics added" if new or grown else ""
     )
     return report
+
+
+def _finished(run: Run, what: str) -> StepReport | None:
+    """A finished pass changes nothing any more."""
+    finished = current_pass(run.records).finished
+    return (
+        StepReport(f"nothing to do: run {finished['run_id']} has finished this migration ({what})")
+        if finished
+        else None
+    )
 
 
 def _correct(
