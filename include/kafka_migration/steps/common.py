@@ -76,7 +76,7 @@ def points_for(run: Run, current: Pass, service: Service) -> dict[str, dict[Topi
     unfrozen = sorted(stage for stage in stages if not current.points(stage))
     if unfrozen:
         raise Refused(
-            f"{service.name} reads topics whose cutover point is not recorded yet (stage {', '.join(unfrozen)}): run the"
+            f"{service.name} reads topics whose cutover point is not frozen yet (stage {', '.join(unfrozen)}): run the"
             " task `cutover` of that stage first. A task that was marked as success by hand has recorded nothing."
         )
     latest = current.latest_points(stages)
