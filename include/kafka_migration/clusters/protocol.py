@@ -12,9 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kafka import TopicPartition as KafkaTopicPartition
-from kafka.admin import KafkaAdminClient
-
 from kafka_migration.clusters.client import CLIENT_ID, Cluster
 from kafka_migration.offsets import TopicPartition
 
@@ -98,6 +95,8 @@ class Protocol:
     def open_transactions(self, partitions: Iterable[TopicPartition]) -> list[OpenTransaction] | None:
         """The transactions that are open on these partitions (DescribeProducers, KIP-664)."""
         with contextlib.suppress(Exception):
+            from kafka import TopicPartition as KafkaTopicPartition
+
             told = self._admin.describe_producers([KafkaTopicPartition(tp.topic, tp.partition) for tp in partitions])
             names = self._transactional_ids()
             return [
@@ -128,6 +127,8 @@ def speak(cluster: Cluster) -> Iterator[Protocol | None]:
         yield None
         return
     try:
+        from kafka.admin import KafkaAdminClient  # takes as long to import as all else together, and is seldom needed
+
         admin = KafkaAdminClient(client_id=CLIENT_ID, **_PATIENCE, **settings)
     except Exception:  # whatever the library raises, the answer is: this could not be seen
         yield None
