@@ -104,9 +104,7 @@ def _alone(repository: Path) -> Iterator[None]:
 def _fetch_all(jars: list[_Jar], repository: Path, version: str) -> None:
     context = _context(repository)
     with ThreadPoolExecutor(_DOWNLOADS_AT_ONCE) as pool:
-        problems = [
-            problem for problem in pool.map(lambda jar: _fetch(jar, context, repository), jars) if problem
-        ]
+        problems = [problem for problem in pool.map(lambda jar: _fetch(jar, context, repository), jars) if problem]
     if problems:
         raise JarsError(
             f"{len(problems)} of the {len(jars)} jars of Kafka {version} could not be had:\n  "
@@ -130,9 +128,7 @@ def _fetch(jar: _Jar, context: MavenContext, repository: Path) -> str | None:
             problem = f"{error}"
     if jar.is_right(file):
         return None
-    return (
-        f"{jar.group}:{jar.artifact}:{jar.version}: {problem or 'its digest is not the one of the lock list'}"
-    )
+    return f"{jar.group}:{jar.artifact}:{jar.version}: {problem or 'its digest is not the one of the lock list'}"
 
 
 def _context(repository: Path) -> MavenContext:

@@ -60,8 +60,6 @@ def _private(folder: Path) -> Path:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = folder.lstat()
     if folder.is_symlink() or found.st_uid != os.getuid():
-        raise PermissionError(
-            f"{folder} belongs to somebody else; remove it, or set {STATE_VARIABLE} to a short path"
-        )
+        raise PermissionError(f"{folder} belongs to somebody else; remove it, or set {STATE_VARIABLE} to a short path")
     folder.chmod(0o700)
     return folder

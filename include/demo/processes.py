@@ -27,9 +27,7 @@ kill -KILL "$1" 2>/dev/null
 class OwnedProcess:
     """A running child with its output in a file."""
 
-    def __init__(
-        self, command: Sequence[str], *, log: Path, environment: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, command: Sequence[str], *, log: Path, environment: Mapping[str, str] | None = None) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         self.command = list(command)
         self.log = log
