@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Mapping
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakValueDictionary
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from kafka_migration.waiting import Look, WaitStep
 
     Watch = tuple[WaitStep, Clusters]
-
-DWELL = 6.0
-"""Seconds in which no event is fired. Measured: 0 false failures in 160 waits, against 7 in 120 without it."""
 
 
 class WaitEvent(TriggerEvent):
@@ -51,6 +48,9 @@ class WaitTrigger(BaseTrigger):
     :param poll: seconds between two looks
     """
 
+    dwell: ClassVar[float] = 6.0
+    """Seconds in which no event is fired."""
+
     def __init__(
         self,
         step: str,
@@ -70,7 +70,7 @@ class WaitTrigger(BaseTrigger):
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         return (
-            "airflow_kafka_migration.triggers.WaitTrigger",
+            f"{type(self).__module__}.{type(self).__qualname__}",
             {
                 "step": self.step,
                 "connections": self.connections,
@@ -82,7 +82,7 @@ class WaitTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        may_fire = time.monotonic() + DWELL
+        may_fire = time.monotonic() + self.dwell
         progress = Progress(self.log.info)
         memory: Mapping[str, Any] = self.memory
         watch: Watch | None = None

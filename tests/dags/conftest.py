@@ -1,10 +1,11 @@
 """A real Airflow for the DAG tests: a home and a database of its own, plans, connections, and DAGs from `bundle/`.
 
-The environment is set before anything imports Airflow, which reads it once.
+Airflow reads its configuration once, when it is first imported: the file is written before any test module is.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import shutil
@@ -22,24 +23,25 @@ if TYPE_CHECKING:
 
 _HERE = Path(__file__).parent
 _ROOT = _HERE.parents[1]
-_HOME = Path(tempfile.gettempdir()) / f"kafka-migration-airflow-{os.getpid()}"
+_HOME = Path(tempfile.mkdtemp(prefix="kafka-migration-airflow-"))
 _BUNDLE = {
     "name": "tests",
     "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
     "kwargs": {"path": str(_HERE / "bundle")},
 }
+_CONFIGURATION = f"""\
+[core]
+load_examples = False
+plugins_folder = {_ROOT / "plugins"}
+[dag_processor]
+dag_bundle_config_list = {json.dumps([_BUNDLE])}
+[database]
+sql_alchemy_conn = sqlite:///{_HOME}/airflow.db
+"""
 
-os.environ.update(
-    {
-        "AIRFLOW_HOME": str(_HOME),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__PLUGINS_FOLDER": str(_ROOT / "plugins"),
-        "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([_BUNDLE]),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_HOME}/airflow.db",
-        "KAFKA_MIGRATION_EVIDENCE": str(_HOME / "evidence"),
-        "KAFKA_MIGRATION_PLANS": str(_HOME / "plans"),
-    }
-)
+(_HOME / "airflow.cfg").write_text(_CONFIGURATION)
+os.environ["AIRFLOW_HOME"] = str(_HOME)
+atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 
 PLAN = """\
 plan: {name}
@@ -87,16 +89,24 @@ class Ended:
 
 
 @pytest.fixture(scope="session")
-def airflow_home() -> Iterator[AirflowHome]:
-    (_HOME / "plans").mkdir(parents=True)
+def _airflow() -> Iterator[None]:
     from airflow.sdk.log import configure_logging
     from airflow.utils.db import initdb
 
+    (_HOME / "plans").mkdir()
     with (_HOME / "airflow.log").open("w", buffering=1) as log:
         configure_logging(output=log, colored_console_log=False)
         initdb()
-        yield AirflowHome(_HOME)
-    shutil.rmtree(_HOME, ignore_errors=True)
+        yield
+
+
+@pytest.fixture
+def airflow_home(_airflow: None, monkeypatch: pytest.MonkeyPatch) -> AirflowHome:
+    """The home of a running Airflow's worth of files."""
+    home = AirflowHome(_HOME)
+    monkeypatch.setenv("KAFKA_MIGRATION_EVIDENCE", str(home.evidence))
+    monkeypatch.setenv("KAFKA_MIGRATION_PLANS", str(home.folder / "plans"))
+    return home
 
 
 class Users:
@@ -121,7 +131,7 @@ class Users:
 
 
 @pytest.fixture(scope="session")
-def users(airflow_home: AirflowHome) -> Users:
+def users(_airflow: None) -> Users:
     return Users()
 
 

@@ -64,6 +64,9 @@ class Countdown:
             return Look(Outcome.DONE, ("nothing left",), memory)
         return Look(Outcome.WAITING, (f"{left} left",), {"left": left - 1})
 
+    def seen(self, brief: Mapping[str, Any], look: Look) -> StepReport:
+        return StepReport(notes=list(look.lines))
+
     def settle(self, run: Run, brief: Mapping[str, Any], look: Look) -> StepReport:
         return StepReport(summary=f"drained, prepared {self.prepared} times", notes=list(look.lines))
 

@@ -12,7 +12,6 @@ import pytest
 from tests.dags import steps
 from tests.dags.conftest import AirflowHome, Ended
 
-from airflow_kafka_migration import triggers
 from airflow_kafka_migration.progress import Progress
 from airflow_kafka_migration.triggers import WaitTrigger
 from kafka_migration.errors import ClusterUnreachable
@@ -42,7 +41,7 @@ def test_a_deferred_wait_goes_on_with_what_its_trigger_remembered(
     airflow_home: AirflowHome, run_dag: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     airflow_home.write_plan("waits")
-    monkeypatch.setattr(triggers, "DWELL", 0.5)
+    monkeypatch.setattr(WaitTrigger, "dwell", 0.5)
     ended = run_dag("waits.migrate")
     assert ended.state == "success"
     assert "DEFERRED" in ended.log
@@ -54,7 +53,7 @@ def test_what_a_trigger_saw_is_looked_at_again_before_it_is_believed(
     airflow_home: AirflowHome, run_dag: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     airflow_home.write_plan("waits")
-    monkeypatch.setattr(triggers, "DWELL", 0.0)
+    monkeypatch.setattr(WaitTrigger, "dwell", 0.0)
     waiting = Look(Outcome.WAITING, ("1 left",), {"left": 1})
     # The worker, the trigger, the worker: it is not over after all; the trigger, the worker.
     steps.countdown.outcomes = [waiting, Look(Outcome.DONE, ("nothing left",)), waiting]
@@ -67,7 +66,7 @@ def test_when_the_facts_have_changed_the_wait_is_prepared_anew(
     airflow_home: AirflowHome, run_dag: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     airflow_home.write_plan("waits")
-    monkeypatch.setattr(triggers, "DWELL", 0.0)
+    monkeypatch.setattr(WaitTrigger, "dwell", 0.0)
     steps.countdown.reset(left=0)
     steps.countdown.outcomes = [Look(Outcome.WAITING), Look(Outcome.AGAIN, (), {}, "the source has grown")]
     ended = run_dag("waits.migrate")
@@ -88,7 +87,7 @@ def test_a_time_out_says_what_was_still_missing(
     airflow_home: AirflowHome, run_dag: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     airflow_home.write_plan("waits")
-    monkeypatch.setattr(triggers, "DWELL", 0.0)
+    monkeypatch.setattr(WaitTrigger, "dwell", 0.0)
     steps.countdown.reset(left=1000, seconds=1.0)
     ended = run_dag("waits.migrate")
     assert ended.tasks["drained"] == "failed"
@@ -111,28 +110,28 @@ class TestTrigger:
         assert WaitTrigger(**json.loads(json.dumps(arguments))).serialize() == (path, arguments)
 
     def test_it_never_fires_within_its_dwell(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(triggers, "DWELL", 0.8)
+        monkeypatch.setattr(WaitTrigger, "dwell", 0.8)
         steps.countdown.reset(left=0)
         began = time.monotonic()
         assert fired(trigger())["status"] == "done"
         assert time.monotonic() - began >= 0.8
 
     def test_a_cluster_that_does_not_answer_for_a_while_ends_no_wait(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(triggers, "DWELL", 0.0)
+        monkeypatch.setattr(WaitTrigger, "dwell", 0.0)
         steps.countdown.reset(left=0)
         steps.countdown.outcomes = [ClusterUnreachable("no broker answered")] * 3
         assert fired(trigger())["status"] == "done"
         assert steps.countdown.looks == 4
 
     def test_what_it_cannot_do_is_left_to_a_worker(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(triggers, "DWELL", 0.0)
+        monkeypatch.setattr(WaitTrigger, "dwell", 0.0)
         steps.countdown.reset()
         steps.countdown.outcomes = [ZeroDivisionError()]
         assert fired(trigger())["status"] == "failed"
         assert fired(trigger(connections={"source": "none", "target": "none"}))["status"] == "failed"
 
     def test_its_deadline_is_a_moment_and_no_restart_moves_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(triggers, "DWELL", 0.0)
+        monkeypatch.setattr(WaitTrigger, "dwell", 0.0)
         steps.countdown.reset(left=1_000_000)
         event = fired(trigger(deadline=time.time() + 0.5))
         assert event["status"] == "timeout"
