@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from demo.rest import AirflowClient, LogLine, TaskRow
 from demo.view import RunPicture, View
 
-_LOOK_EVERY = 0.4
+_LOOK_EVERY = 0.6
 _LOGS_EVERY = 1.0
 _NEVER = datetime.max.replace(tzinfo=UTC)
 _WITH_LOG = {"running", "deferred", "up_for_retry"}
@@ -104,7 +104,7 @@ class Run:
 
 def _is_housekeeping(line: LogLine) -> bool:
     """Whether Airflow itself wrote it, as it does before and after every task's own lines."""
-    airflows = line.logger in ("", "task", "supervisor") or line.logger.startswith(
+    airflows = line.logger in ("", "task", "supervisor", "py.warnings") or line.logger.startswith(
         ("airflow.dag_processing.", "airflow.sdk.")
     )
     return airflows and line.level not in ("error", "critical")
