@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from kafka_migration.groups.drain import Proof
 from kafka_migration.offsets import Offsets, TopicPartition, from_json, to_json
 from kafka_migration.records import Records
 
@@ -109,12 +110,12 @@ class Pass:
     def set_switched(self, service: str, run_id: str, now: float) -> None:
         self._set(f"switched/{service}", {"run_id": run_id, "at": now})
 
-    def drained(self, service: str) -> dict[str, dict[TopicPartition, int]]:
-        """By group: the commits at which the service was found to have drained its latest points."""
-        return _groups(self._get(f"drained/{service}"))
+    def drained(self, service: str) -> dict[str, Proof]:
+        """By group: what was found to be drained, and before which points."""
+        return {group: Proof.from_json(proof) for group, proof in (self._get(f"drained/{service}") or {}).items()}
 
-    def set_drained(self, service: str, commits: Mapping[str, Offsets]) -> None:
-        self._set(f"drained/{service}", {group: to_json(offsets) for group, offsets in commits.items()})
+    def set_drained(self, service: str, proofs: Mapping[str, Proof]) -> None:
+        self._set(f"drained/{service}", {group: proof.to_json() for group, proof in proofs.items()})
 
     # -- the rest
 

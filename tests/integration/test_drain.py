@@ -12,7 +12,7 @@ from tests.integration.workbench import Workbench, compacting_settings, eventual
 from demo.kafka import KafkaCluster
 from kafka_migration.clusters.protocol import speak
 from kafka_migration.groups.commits import committed, set_commits
-from kafka_migration.groups.drain import Drain, Position, Reader, judge
+from kafka_migration.groups.drain import Drain, Position, Proof, Reader, judge
 from kafka_migration.offsets import TopicPartition, Which, read_offsets, read_several
 
 
@@ -196,13 +196,34 @@ def test_messages_past_the_point_do_not_matter(bench: Workbench) -> None:
 def test_what_was_proven_before_stays_drained_when_retention_takes_it(bench: Workbench) -> None:
     [tp] = bench.topic("proven")
     bench.commit_transaction(tp, 5)
-    assert verdict(bench, tp, commit=5).verdict is Drain.DRAINED
+    before = verdict(bench, tp, commit=5)
+    assert before.verdict is Drain.DRAINED
     point = bench.end(tp)
     bench.write(tp, 1)
     bench.delete_before(tp, 7)
     assert verdict(bench, tp, commit=5, point=point, begins=0).verdict is Drain.EXPIRED
-    assert verdict(bench, tp, commit=5, point=point, begins=0, proven=5).verdict is Drain.DRAINED
-    assert verdict(bench, tp, commit=4, point=point, begins=0, proven=5).verdict is Drain.EXPIRED, "went back since"
+    proof = Proof.from_json(Proof.of({tp: before}).to_json())
+    proven = proof.reaches({tp: 5})[tp]
+    assert verdict(bench, tp, commit=5, point=point, begins=0, proven=proven).verdict is Drain.DRAINED
+    assert proof.reaches({tp: 4}) == proof.reaches({}) == {}, "it has gone back since, and reads those again"
+
+
+def test_what_was_proven_says_nothing_about_a_later_point(bench: Workbench) -> None:
+    """Stragglers: the point is frozen anew behind them, and the group that had drained has not read them."""
+    [tp] = bench.topic("later-point")
+    bench.commit_transaction(tp, 5)
+    proven = Proof.of({tp: verdict(bench, tp, commit=5)}).reaches({tp: 5})[tp]
+    bench.write(tp, 3)
+    at = verdict(bench, tp, commit=5, proven=proven)
+    assert (at.verdict, at.next, at.left) == (Drain.BEHIND, 6, 3)
+    bench.delete_before(tp, 8)
+    assert verdict(bench, tp, commit=5, proven=proven).verdict is Drain.EXPIRED
+
+
+def test_nothing_is_proven_by_a_group_that_has_not_drained(bench: Workbench) -> None:
+    one, two = bench.topic("proves-nothing", partitions=2)
+    bench.write(one, 5)
+    assert Proof.of({one: verdict(bench, one, commit=4), two: verdict(bench, two, commit=None)}) == Proof({}, {})
 
 
 def test_group_on_its_way_is_behind_without_a_read(bench: Workbench) -> None:

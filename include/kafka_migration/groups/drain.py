@@ -13,8 +13,9 @@ committed offset c, the log start s and the cutover point E (each case measured 
         the end                   DRAINED
         no end                    OPEN        a transaction is open, the last stable offset is before E
 
-A group of which Kafka does not tell the isolation level is judged as `read_committed`: a remainder of aborted messages
-only counts as drained. A commit proves reading, not processing.
+What was proven before up to some offset counts as read to there. A group of which Kafka does not tell the isolation
+level is judged as `read_committed`: a remainder of aborted messages only counts as drained. A commit proves reading,
+not processing.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from kafka_migration.clusters.client import Cluster
-from kafka_migration.offsets import OffsetRange, Offsets, TopicPartition
+from kafka_migration.offsets import OffsetRange, Offsets, TopicPartition, from_json, to_json
 from kafka_migration.visible import first_visible
 
 
@@ -45,8 +46,8 @@ class Reader:
     """A group and what is known of its reading, by partition.
 
     `commits`: its committed offsets. `begins`: where it began to read when the migration did: its commit of that time,
-    else where `auto.offset.reset` sent it; anything below is not its concern. `proven`: a commit at which it was found
-    to have drained to the same point before; `moving`: partitions whose commit is on its way, not worth a read now.
+    else where `auto.offset.reset` sent it; anything below is not its concern. `proven`: up to where it was found before
+    to have nothing visible left; `moving`: partitions whose commit is on its way, not worth a read now.
     """
 
     group: str
@@ -55,6 +56,37 @@ class Reader:
     begins: Offsets = field(default_factory=dict)
     proven: Offsets = field(default_factory=dict)
     moving: frozenset[TopicPartition] = frozenset()
+
+
+@dataclass(frozen=True)
+class Proof:
+    """That nothing visible was left before `points` to a group that stood at `commits`.
+
+    It outlives what it was read from: retention may take the rest. It says nothing about what comes behind its points.
+    """
+
+    commits: Offsets
+    points: Offsets
+
+    @classmethod
+    def of(cls, positions: Mapping[TopicPartition, Position]) -> Proof:
+        """What these positions prove: those that have drained and have a commit to know them by."""
+        drained = {tp: p for tp, p in positions.items() if p.drained and p.committed is not None}
+        return cls(
+            {tp: p.committed for tp, p in drained.items() if p.committed is not None},
+            {tp: p.point for tp, p in drained.items()},
+        )
+
+    def reaches(self, commits: Offsets) -> dict[TopicPartition, int]:
+        """Up to where it still holds for the group at these commits: nowhere, where it has gone back since."""
+        return {tp: point for tp, point in self.points.items() if commits.get(tp, -1) >= self.commits[tp]}
+
+    def to_json(self) -> dict[str, dict[str, int]]:
+        return {"commits": to_json(self.commits), "points": to_json(self.points)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Mapping[str, int]]) -> Proof:
+        return cls(from_json(data["commits"]), from_json(data["points"]))
 
 
 @dataclass(frozen=True)
@@ -94,12 +126,11 @@ def judge(cluster: Cluster, readers: list[Reader], log_starts: Offsets) -> dict[
             first = max(
                 commit if commit is not None else -1,
                 reader.begins.get(tp, log_start if commit is None else -1),
+                reader.proven.get(tp, -1),
             )
             nexts[where] = max(first, log_start)
             if commit is not None and commit >= point:
                 verdicts[where] = Drain.DRAINED if commit == point else Drain.AHEAD
-            elif tp in reader.proven and commit is not None and commit >= reader.proven[tp]:
-                verdicts[where] = Drain.DRAINED
             elif first < min(log_start, point):
                 verdicts[where] = Drain.EXPIRED
             elif nexts[where] >= point:

@@ -8,7 +8,7 @@ from typing import Any
 from kafka_migration.clusters.client import Clusters
 from kafka_migration.clusters.protocol import speak
 from kafka_migration.groups.commits import committed
-from kafka_migration.groups.drain import Drain, Position, Reader, judge
+from kafka_migration.groups.drain import Drain, Position, Proof, Reader, judge
 from kafka_migration.offsets import TopicPartition, Which, from_json, read_several, to_json
 from kafka_migration.passes import Pass, current_pass, some
 from kafka_migration.report import StepReport, Table
@@ -52,7 +52,7 @@ class DrainStep:
                 c.group: {
                     "points": to_json(points[c.group]),
                     "begins": to_json(current.begins.get(c.group, {})),
-                    "proven": to_json(proven.get(c.group, {})),
+                    "proven": proven[c.group].to_json() if c.group in proven else None,
                     "reset": c.auto_offset_reset,
                 }
                 for c in service.consumes
@@ -104,8 +104,8 @@ class DrainStep:
         if brief["switched"]:
             at = current.switched(name) or {}
             return StepReport(f"{name} had drained and was switched by run {at.get('run_id')}")
-        readers, positions = positions_now(run, current, name)
-        current.set_drained(name, {r.group: r.commits for r in readers})
+        positions = positions_now(run, current, name)
+        current.set_drained(name, {group: Proof.of(at) for group, at in positions.items()})
         external = [c.group for c in service.consumes if c.offsets == "external"]
         return StepReport(
             summary=f"{name} has drained: nothing visible is left to {', '.join(service.groups)} before the point",
@@ -129,7 +129,7 @@ class DrainStep:
         )
 
 
-def positions_now(run: Run, current: Pass, name: str) -> tuple[list[Reader], dict[str, dict[TopicPartition, Position]]]:
+def positions_now(run: Run, current: Pass, name: str) -> dict[str, dict[TopicPartition, Position]]:
     """Where the groups of a service stand on the source now."""
     service = run.plan.service(name)
     points = points_for(run, current, service)
@@ -137,11 +137,17 @@ def positions_now(run: Run, current: Pass, name: str) -> tuple[list[Reader], dic
     commits = committed(run.clusters.source, groups)
     proven = current.drained(name)
     readers = [
-        Reader(g, points[g], commits[g], current.begins.get(g, {}), _still_proven(proven.get(g, {}), commits[g]))
+        Reader(
+            g,
+            points[g],
+            commits[g],
+            current.begins.get(g, {}),
+            proven[g].reaches(commits[g]) if g in proven else {},
+        )
         for g in groups
     ]
     starts = read_several(run.clusters.source, {tp for g in groups for tp in points[g]}, (Which.START,))[Which.START]
-    return readers, judge(run.clusters.source, readers, starts)
+    return judge(run.clusters.source, readers, starts)
 
 
 def positions_table(positions: Mapping[str, Mapping[TopicPartition, Position]]) -> Table:
@@ -170,14 +176,8 @@ def _reader(
         for tp, point in points.items()
         if tp in commits and commits[tp] > before.get(tp, commits[tp]) and point - commits[tp] > _WORTH_READING
     )
-    proven = _still_proven(from_json(of["proven"]), commits)
+    proven = Proof.from_json(of["proven"]).reaches(commits) if of["proven"] else {}
     return Reader(group, points, commits, from_json(of["begins"]), proven, moving)
-
-
-def _still_proven(
-    proven: Mapping[TopicPartition, int], commits: Mapping[TopicPartition, int]
-) -> dict[TopicPartition, int]:
-    return {tp: offset for tp, offset in proven.items() if commits.get(tp, -1) >= offset}
 
 
 def _remember(

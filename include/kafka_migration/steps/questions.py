@@ -50,8 +50,8 @@ def consumers(run: Run, unit: str) -> str:
     current = current_pass(run.records)
     rows = []
     for name in of.services if not run.dry_run else ():
-        for group, commits in current.drained(name).items():
-            rows.append((name, group, len(commits), "nothing visible left on the source"))
+        for group, proof in current.drained(name).items():
+            rows.append((name, group, len(proof.points), "nothing visible left on the source"))
     text = f"{', '.join(of.services)} will be stopped, and started with the target's address."
     return _said(text, Table("", ("service", "group", "partitions", "drained"), tuple(rows)))
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from kafka_migration.errors import Refused, ServiceError, ServiceNotBack
 from kafka_migration.findings import Finding, Status
 from kafka_migration.groups.describe import describe_groups
+from kafka_migration.groups.drain import Proof
 from kafka_migration.offsets import Which, read_offsets
 from kafka_migration.passes import Pass, current_pass, when
 from kafka_migration.plan.graph import Unit
@@ -127,7 +128,7 @@ def _last_look(run: Run, current: Pass, names: Sequence[str]) -> list[Table]:
         tables = []
         behind = []
         for name in names:
-            readers, positions = positions_now(run, current, name)
+            positions = positions_now(run, current, name)
             tables.append(positions_table(positions))
             behind += [
                 f"{g} on {p.partition} ({p.verdict})"
@@ -136,7 +137,7 @@ def _last_look(run: Run, current: Pass, names: Sequence[str]) -> list[Table]:
                 if not p.drained
             ]
             if not behind:
-                current.set_drained(name, {r.group: r.commits for r in readers})
+                current.set_drained(name, {group: Proof.of(at) for group, at in positions.items()})
         if not behind:
             return tables
         if time.monotonic() > deadline:

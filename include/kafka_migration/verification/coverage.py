@@ -58,7 +58,7 @@ def cover(run: Run, current: Pass) -> list[CoverageRow]:
     positions: dict[tuple[str, str], Mapping[TopicPartition, Any]] = {}
     for service in run.plan.services:
         if service.consumes:
-            _, found = positions_now(run, current, service.name)
+            found = positions_now(run, current, service.name)
             positions |= {(service.name, group): at for group, at in found.items()}
     begins, seeds = current.begins, current.seeds
     groups = sorted({group for _, group in positions})
