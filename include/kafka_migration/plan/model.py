@@ -31,6 +31,13 @@ Scheme = Literal["producers_first"]
 Order = Literal["strict", "relaxed"]
 Approval = Literal["topics", "producers", "consumers"]
 
+# The names of steps: a service of such a name could not be told from them in a DAG.
+RESERVED = frozenset(
+    """
+    preflight approve_topics create_topics seed_groups approve_producers compare_topics switch_producers cutover
+    consumers coverage evidence gate first
+    """.split()  # noqa: SIM905 - a list of words reads better
+)
 NOT_YET_VALUES = frozenset(
     ("producers_later", "mirror_first", "mirror", "handover", "close_originals", "rollback", "failover")
 )
@@ -268,6 +275,8 @@ class Plan(Part):
         names = [s.name for s in self.services]
         for name in sorted({n for n in names if names.count(n) > 1}):
             problems.append(f"services: two services are called {name}")
+        for name in sorted(RESERVED & set(names)):
+            problems.append(f"services: {name}: a step has this name; give the service another")
         if self.source.connection == self.target.connection:
             problems.append(f"source and target are the same connection: {self.source.connection}")
         ignored = {g.group for g in self.ignore_groups}

@@ -15,7 +15,11 @@ def plan_schema() -> dict[str, Any]:
     schema = Plan.model_json_schema()
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "Kafka migration plan"
+    # pydantic says what a variable's name must match, and not that no other is allowed.
+    schema["$defs"]["SideSettings"]["properties"]["variables"]["additionalProperties"] = False
     controller = schema["$defs"]["ControllerSpec"]
+    del controller["additionalProperties"]
+    controller["unevaluatedProperties"] = False  # those of its kind are known only after `allOf`
     controller["properties"]["kind"]["enum"] = sorted(settings_schemas())
     controller["allOf"] = [
         {

@@ -1,0 +1,264 @@
+"""What a plan may say; everything else is refused with the file, the key, what was found and what is allowed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kafka_migration.errors import PlanError
+from kafka_migration.plan.load import (
+    BrokenPlan,
+    LoadedPlan,
+    difference,
+    find_plan,
+    load_plan,
+    load_plans,
+    parse_plan,
+)
+from kafka_migration.plan.model import FromConnection, Plan, seconds
+from kafka_migration.services.registry import build_controllers, is_manual
+from kafka_migration.sides import Addresses
+from kafka_migration.topics.describe import choose
+
+SHOP = (Path(__file__).parents[2] / "include" / "plans" / "orders.yaml").read_text()
+
+
+def problems(change: Callable[[dict[str, Any]], object]) -> list[str]:
+    """What is wrong with the shop's plan after a change."""
+    data = yaml.safe_load(SHOP)
+    change(data)
+    with pytest.raises(PlanError) as told:
+        parse_plan(yaml.safe_dump(data, sort_keys=False), Path("/plans/orders.yaml"))
+    assert str(told.value).startswith("orders.yaml is not a valid plan:\n  - ")
+    return list(told.value.problems)
+
+
+def service(data: dict[str, Any], name: str) -> dict[str, Any]:
+    found: dict[str, Any] = next(s for s in data["services"] if s["name"] == name)
+    return found
+
+
+def test_shops_plan_loads() -> None:
+    loaded = parse_plan(SHOP, Path("orders.yaml"))
+    assert loaded.plan.plan == "orders"
+    assert loaded.plan.cutover.quiet == 1.0
+    assert loaded.plan.cutover.timeout == 300.0
+    assert len(loaded.plan.services) == 7
+    assert len(loaded.digest) == 64
+
+
+CASES = yaml.safe_load((Path(__file__).parents[1] / "data" / "bad_plan_keys.yaml").read_text())
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["at"])
+def test_bad_key_is_told_with_what_was_found_and_what_is_allowed(case: dict[str, Any]) -> None:
+    assert case["told"] in problems(lambda data: _put(data, case["at"].split("/"), case.get("put")))
+
+
+def test_parts_that_contradict_one_another_are_told() -> None:
+    def twice(data: dict[str, Any]) -> None:
+        billing = service(data, "billing")
+        billing["consumes"] *= 2
+        data["services"].append(billing)
+
+    told = problems(twice)
+    assert "services: two services are called billing" in told
+    assert "services: billing: group billing is listed twice" in told
+
+
+def test_several_problems_are_told_at_once() -> None:
+    def change(data: dict[str, Any]) -> None:
+        data.update(scheme="mirror", order="any", verify={}, colour="red")
+        service(data, "audit")["controller"].pop("kind")
+        service(data, "billing").pop("name")
+
+    told = problems(change)
+    assert len(told) == 6
+    assert "services: item 4: name: this key is missing" in told
+    assert "services: audit: controller: kind: this key is missing" in told
+
+
+def test_value_of_an_unknown_key_is_never_shown() -> None:
+    """It may be a secret that was written into the wrong place."""
+    [told] = problems(lambda d: d["source"].update(password="hunter2"))
+    assert "source: password: unknown key" in told
+    assert "hunter2" not in told
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "a plan is a mapping of keys to values; the file is empty"),
+        ("# nothing but a comment\n", "a plan is a mapping of keys to values; the file is empty"),
+        ("- plan: orders\n", "a plan is a mapping of keys to values; found list \"[{'plan': 'orders'}]\""),
+        ("orders\n", "a plan is a mapping of keys to values; found str 'orders'"),
+        ("plan: orders\nscheme: [a\n", "line 3, column 1: not YAML: while parsing a flow sequence; did not find"),
+        ("plan: a: b\n", "line 1, column 8: not YAML: mapping values are not allowed in this context"),
+        ("plan: a\n\tscheme: b\n", "line 2, column 1: not YAML:"),
+        ("plan: a\nplan: b\n", "line 2, column 1: not YAML: key 'plan' stands twice"),
+        ("topics:\n  include: [a]\n  include: [b]\n", "line 3, column 3: not YAML: key 'include' stands twice"),
+        ("? [a]\n: b\n", "line 1, column 3: not YAML: a key must be a text"),
+        ("plan: !!python/object/apply:os.getcwd []\n", "line 1, column 7: not YAML: could not determine a constructor"),
+        ("plan: a\n---\nplan: b\n", "not YAML: expected a single document in the stream; but found another document"),
+        ("plan: *nowhere\n", "line 1, column 7: not YAML: found undefined alias"),
+    ],
+)
+def test_text_that_is_no_plan_is_told_with_its_line(text: str, told: str) -> None:
+    with pytest.raises(PlanError) as raised:
+        parse_plan(text, Path("orders.yaml"))
+    [problem] = raised.value.problems
+    assert told in problem
+
+
+def test_merge_keys_of_yaml_work_and_what_stands_there_itself_wins() -> None:
+    text = SHOP.replace("quiet: 1s, timeout: 5m}", "<<: &waits {quiet: 9s, timeout: 5m}, quiet: 2s}")
+    assert parse_plan(text, Path("x.yaml")).plan.cutover.quiet == 2.0
+
+
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [("500ms", 0.5), ("30s", 30), ("10m", 600), ("2h", 7200), ("1d", 86400), (7, 7), (" 1.5 s ", 1.5), ("8", 8)],
+)
+def test_durations_are_seconds(value: Any, wanted: float) -> None:
+    assert seconds(value) == wanted
+
+
+def test_values_from_a_connection_are_told_from_texts() -> None:
+    data = yaml.safe_load(SHOP)
+    variables = {"MODE": "new", "PASSWORD": {"from_connection": {"id": "kafka_target", "field": "password"}}}
+    service(data, "billing")["controller"]["target"] = {"variables": variables}
+    loaded = parse_plan(yaml.safe_dump(data), Path("x.yaml")).plan.service("billing").controller.target.variables
+    assert loaded["MODE"] == "new"
+    secret = loaded["PASSWORD"]
+    assert isinstance(secret, FromConnection)
+    assert secret.from_connection.field == "password"
+
+
+def test_topics_are_chosen_by_names_and_regular_expressions() -> None:
+    data = yaml.safe_load(SHOP)
+    data["topics"] = {"include": ["orders", "(pay|ship)ments", "customers", "return.*", "no-such.*"], "exclude": ["x"]}
+    plan = Plan.model_validate(data)
+    there = ["orders", "orders-2", "payments", "shipments", "returns", "returns.dlq", "customers", "other"]
+    chosen, unmatched = choose(plan.topics, plan, there)
+    assert chosen == ["customers", "orders", "payments", "returns", "returns.dlq", "shipments"]
+    assert unmatched == ["no-such.*"]
+    assert choose(plan.topics, plan, ["payments"])[1] == ["orders", "customers", "return.*", "no-such.*"]
+
+
+def test_dot_in_a_name_is_a_dot() -> None:
+    data = yaml.safe_load(SHOP)
+    data["topics"]["include"].append("a.b")
+    plan = Plan.model_validate(data)
+    assert plan.includes("a.b")
+    assert not plan.includes("axb")
+
+
+def test_group_that_services_share_has_the_topics_of_all() -> None:
+    data = yaml.safe_load(SHOP)
+    service(data, "audit")["consumes"][0]["group"] = "billing"
+    assert Plan.model_validate(data).groups["billing"].topics == ("orders", "payments")
+
+
+def test_controllers_are_built_for_every_service_without_contacting_any() -> None:
+    plan = parse_plan(SHOP, Path("x.yaml")).plan
+
+    def unreachable(connection: str) -> dict[str, Any]:
+        raise AssertionError(f"{connection} was asked for")
+
+    built = build_controllers(plan, Addresses("a:1", "b:1"), unreachable)
+    assert built.keys() == {s.name for s in plan.services}
+    assert not any(is_manual(s) for s in plan.services)
+
+
+# -- folders of plans
+
+
+def test_broken_plan_leaves_the_others_working(tmp_path: Path) -> None:
+    (tmp_path / "a-good.yaml").write_text(SHOP)
+    (tmp_path / "b-broken.yaml").write_text("plan: [")
+    (tmp_path / "c-good.yml").write_text(SHOP.replace("plan: orders", "plan: other"))
+    (tmp_path / "notes.txt").write_text("not a plan")
+    (tmp_path / "d-folder.yaml").mkdir()
+    found = load_plans(tmp_path)
+    assert [e.plan.plan if isinstance(e, LoadedPlan) else e.name for e in found] == [
+        "orders",
+        "b-broken",
+        "other",
+        "d-folder",
+    ]
+    assert "b-broken.yaml" in str(next(e.error for e in found if isinstance(e, BrokenPlan)))
+
+
+def test_two_plans_of_one_name_are_not_both_taken(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(SHOP)
+    (tmp_path / "b.yaml").write_text(SHOP)
+    first, second = load_plans(tmp_path)
+    assert isinstance(first, LoadedPlan)
+    assert isinstance(second, BrokenPlan)
+    assert "plan: 'orders' is already the name of the plan in a.yaml" in str(second.error)
+
+
+def test_broken_plan_never_takes_the_name_of_a_good_one(tmp_path: Path) -> None:
+    (tmp_path / "orders.yaml").write_text("plan: [")
+    (tmp_path / "orders.yml").write_text("plan: {")
+    (tmp_path / "z.yaml").write_text(SHOP)
+    names = [e.plan.plan if isinstance(e, LoadedPlan) else e.name for e in load_plans(tmp_path)]
+    assert names == ["orders-2", "orders-3", "orders"]
+    assert find_plan("orders", tmp_path).file.name == "z.yaml"
+
+
+def test_plan_is_found_by_its_name_or_its_absence_is_told(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text(SHOP)
+    (tmp_path / "y.yaml").write_text("plan: [")
+    assert find_plan("orders", tmp_path).file.name == "x.yaml"
+    with pytest.raises(PlanError, match=r"y\.yaml is not a valid plan"):
+        find_plan("y", tmp_path)
+    with pytest.raises(PlanError, match=r"no plan file in .* has `plan: gone` any more"):
+        find_plan("gone", tmp_path)
+
+
+def test_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match=r"none\.yaml is not a valid plan:\n  - the file cannot be read"):
+        load_plan(tmp_path / "none.yaml")
+    (tmp_path / "latin.yaml").write_bytes(b"description: caf\xe9\n")
+    with pytest.raises(PlanError, match="the file cannot be read"):
+        load_plan(tmp_path / "latin.yaml")
+
+
+def test_folder_that_is_not_there_holds_no_plans(tmp_path: Path) -> None:
+    assert load_plans(tmp_path / "none") == []
+
+
+def test_a_hundred_plans_load_in_well_under_a_second(tmp_path: Path) -> None:
+    for number in range(100):
+        (tmp_path / f"{number}.yaml").write_text(SHOP.replace("plan: orders", f"plan: orders-{number}"))
+    started = time.process_time()  # of this process alone: others may be busy
+    assert len(load_plans(tmp_path)) == 100
+    assert time.process_time() - started < 1.0
+
+
+def test_difference_shows_what_was_edited_and_the_digest_tells() -> None:
+    edited = SHOP.replace("quiet: 1s", "quiet: 2s")
+    assert parse_plan(SHOP, Path("a")).digest != parse_plan(edited, Path("a")).digest
+    shown = difference(SHOP, edited)
+    assert "-cutover: {quiet: 1s, timeout: 5m}" in shown
+    assert "+cutover: {quiet: 2s, timeout: 5m}" in shown
+
+
+def _put(data: Any, path: list[str], value: Any) -> None:
+    """Put a value at a path, or take away what is there; an entry of a list goes by its name or number."""
+    *way, last = path
+    for part in way:
+        if isinstance(data, list):
+            data = data[int(part)] if part.isdigit() else next(entry for entry in data if entry["name"] == part)
+        else:
+            data = data[part]
+    if value is None:
+        del data[last]
+    else:
+        data[last] = value
