@@ -18,15 +18,20 @@ from kafka_migration.visible import count_visible
 
 @dataclass(frozen=True)
 class Straggler:
-    """Visible records past the point of one partition: how many, from which offset, where the partition ends now."""
+    """Visible records past the point of one partition: how many, from which offset, where the partition ends now.
+
+    `first` None: none is visible yet, but a transaction is open there, whose messages may still become visible.
+    """
 
     partition: TopicPartition
     point: int
     end: int
-    first: int
+    first: int | None
     count: int
 
     def __str__(self) -> str:
+        if self.first is None:
+            return f"{self.partition}: a transaction is open past the point {self.point:,}"
         return f"{self.partition}: {self.count:,} message(s) from offset {self.first:,}, past the point {self.point:,}"
 
 
@@ -39,28 +44,33 @@ def find_stragglers(run: Run, current: Pass, stages: Iterable[str]) -> list[Stra
     return [
         Straggler(r.partition, r.start, r.end, found.first, found.count)
         for r in past
-        if (found := seen[r.partition]).first is not None
+        if (found := seen[r.partition]).first is not None or not found.complete
     ]
 
 
 def settle_stragglers(
     run: Run, current: Pass, stages: Iterable[str], stragglers: list[Straggler]
 ) -> list[CutoverPoint]:
-    """Freeze passed points anew. Raises `StragglerFound` when a reader is leaving or has left."""
-    topics = {s.partition.topic for s in stragglers}
-    left = [s for s in run.plan.services if s.reads & topics and (current.leaving(s.name) or current.switched(s.name))]
-    if left:
-        groups = sorted({g for s in left for c in s.consumes if set(c.topics) & topics for g in (c.group,)})
+    """Freeze passed points anew. Raises `StragglerFound` when a reader is leaving or has left.
+
+    An open transaction that such a reader may miss is left to the closing look: it may still be aborted.
+    """
+    left = [s for s in run.plan.services if current.leaving(s.name) or current.switched(s.name)]
+    missed = [s for s in stragglers if any(s.partition.topic in service.reads for service in left)]
+    visible = [s for s in missed if s.first is not None]
+    if visible:
+        topics = {s.partition.topic for s in visible}
+        groups = sorted({c.group for service in left for c in service.consumes if topics & set(c.topics)})
         raise StragglerFound(
             "messages were written to the source behind the cutover point, after a service that reads them had left:\n"
-            + "\n".join(f"  {s}" for s in stragglers)
+            + "\n".join(f"  {s}" for s in visible)
             + f"\nGroups that will miss them: {', '.join(groups)}.\nFind and stop the writer (the preflight's finding"
             " unclaimed-writer tells how), then roll back, or copy the named ranges to the target by hand."
         )
     frozen = []
     for stage in stages:
         offsets = dict(current.points(stage)[-1].offsets)
-        later = {s.partition: s.end for s in stragglers if s.partition in offsets}
+        later = {s.partition: s.end for s in stragglers if s.partition in offsets and s not in missed}
         if later:
             frozen.append(current.freeze(stage, offsets | later, run.run_id, run.now()))
     return frozen

@@ -52,9 +52,20 @@ def _accounted(scene: Scene) -> list[Finding]:
 
 
 def _kinds(scene: Scene) -> Iterable[Finding]:
-    for group in scene.run.plan.groups:
-        listed = scene.source.listed.get(group)
-        if listed is not None and listed.kind in ("SHARE", "STREAMS"):
+    """Groups that are no consumer groups: which topics they read cannot be seen from here."""
+    plan, others = scene.run.plan, scene.source.others
+    if others is None:
+        yield Finding(
+            "group-kind/all",
+            Status.WARN,
+            "share and Streams groups could not be listed",
+            "",
+            "check by hand that none reads these topics: kafka-groups --list",
+        )
+        return
+    ignored = {g.group for g in plan.ignore_groups}
+    for group, listed in sorted(others.items()):
+        if group in plan.groups:
             yield Finding(
                 f"group-kind/{group}",
                 Status.FAIL,
@@ -62,6 +73,14 @@ def _kinds(scene: Scene) -> Iterable[Finding]:
                 "a consumer group",
                 "share groups keep no offsets per partition, Streams groups keep state with theirs: neither is handed"
                 " over by offsets; stop the application, let it drain, and start it on the target by hand",
+            )
+        elif group not in ignored:
+            yield Finding(
+                f"group-kind/{group}",
+                Status.INCONCLUSIVE,
+                f"{group} on the source is a group of type {listed.kind}; which topics it reads is not told",
+                "every group that reads the plan's topics is in the plan",
+                "add it to ignore_groups with the reason: it is not moved, and gets no more messages if it reads them",
             )
 
 

@@ -10,7 +10,7 @@ from kafka_migration.clusters.client import Cluster
 from kafka_migration.clusters.identity import Identity, identify
 from kafka_migration.errors import ServiceError
 from kafka_migration.groups.commits import committed
-from kafka_migration.groups.describe import Group, Listed, describe_groups, list_groups
+from kafka_migration.groups.describe import Group, Listed, describe_groups, list_groups, list_other_groups
 from kafka_migration.offsets import TopicPartition, Which, read_several
 from kafka_migration.passes import Pass, current_pass
 from kafka_migration.run import Run
@@ -20,12 +20,16 @@ from kafka_migration.topics.describe import Topic, choose, describe_topics, topi
 
 @dataclass(frozen=True)
 class ClusterScene:
-    """One cluster: who it is, the plan's topics there, their offsets, its groups and what they have committed."""
+    """One cluster: who it is, the plan's topics there, their offsets, its groups and what they have committed.
+
+    `others`: the groups that are no consumer groups; None where they could not be listed.
+    """
 
     identity: Identity
     topics: Mapping[str, Topic]
     offsets: Mapping[Which, Mapping[TopicPartition, int]]
     listed: Mapping[str, Listed]
+    others: Mapping[str, Listed] | None
     groups: Mapping[str, Group]
     commits: Mapping[str, Mapping[TopicPartition, int]]
 
@@ -71,13 +75,15 @@ def _cluster(run: Run, cluster: Cluster, identity: Identity, names: list[str]) -
     topics = describe_topics(cluster, names)
     partitions = [tp for topic in topics.values() for tp in topic.numbered()]
     listed = {entry.group: entry for entry in list_groups(cluster)}
-    groups = set(listed) | set(run.plan.groups)
-    readable = {g for g in groups if listed.get(g) is None or listed[g].kind not in ("SHARE", "STREAMS")}
+    told = list_other_groups(cluster)
+    others = None if told is None else {entry.group: entry for entry in told}
+    readable = (set(listed) | set(run.plan.groups)) - set(others or ())
     return ClusterScene(
         identity,
         topics,
         read_several(cluster, partitions, (Which.START, Which.END, Which.STABLE)),
         listed,
+        others,
         describe_groups(cluster, readable),
         committed(cluster, readable),
     )

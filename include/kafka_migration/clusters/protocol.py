@@ -92,6 +92,15 @@ class Protocol:
             return sizes
         return None
 
+    def groups_of_other_kinds(self) -> dict[str, str] | None:
+        """Share groups, Streams groups and the like, with their type in capitals: those that are no consumer groups."""
+        with contextlib.suppress(Exception):
+            kinds = {
+                entry["group_id"]: str(entry.get("group_type") or "").upper() for entry in self._admin.list_groups()
+            }
+            return {group: kind for group, kind in kinds.items() if kind not in ("", "CLASSIC", "CONSUMER", "UNKNOWN")}
+        return None
+
     def open_transactions(self, partitions: Iterable[TopicPartition]) -> list[OpenTransaction] | None:
         """The transactions that are open on these partitions (DescribeProducers, KIP-664)."""
         with contextlib.suppress(Exception):

@@ -9,6 +9,7 @@ from typing import Any
 from confluent_kafka import ConsumerGroupState, ConsumerGroupType, KafkaException
 
 from kafka_migration.clusters.client import REQUEST_TIMEOUT, Cluster
+from kafka_migration.clusters.protocol import speak
 from kafka_migration.offsets import TopicPartition
 
 _BATCH = 500
@@ -94,7 +95,7 @@ class Listed:
 
 
 def list_groups(cluster: Cluster) -> list[Listed]:
-    """All groups of the cluster that this user may see."""
+    """All consumer groups of the cluster that this user may see; the client leaves out groups of any other type."""
     told = cluster.wait(
         cluster.admin.list_consumer_groups(request_timeout=REQUEST_TIMEOUT), "listing the consumer groups"
     )
@@ -108,3 +109,10 @@ def list_groups(cluster: Cluster) -> list[Listed]:
         )
         for entry in told.valid
     ]
+
+
+def list_other_groups(cluster: Cluster) -> list[Listed] | None:
+    """The groups that are no consumer groups (`kind` SHARE, STREAMS, ...); None where that could not be asked."""
+    with speak(cluster) as protocol:
+        found = protocol.groups_of_other_kinds() if protocol else None
+    return None if found is None else [Listed(group, "UNKNOWN", kind) for group, kind in sorted(found.items())]

@@ -25,10 +25,12 @@ def closing_look(run: Run) -> StepReport:
         findings += [
             Finding(
                 f"straggler/{s.partition}",
-                Status.FAIL,
+                Status.FAIL if s.first is not None else Status.INCONCLUSIVE,
                 str(s),
                 "nothing past the cutover point",
-                "some service or person still writes to the source; no group will read these messages",
+                "some service or person still writes to the source; no group will read these messages"
+                if s.first is not None
+                else "somebody still writes to the source; once it has ended, clear this task and look again",
             )
             for s in late
         ] or [Finding("straggler/none", Status.PASS, f"nothing came behind the cutover points of {len(stages)} stages")]

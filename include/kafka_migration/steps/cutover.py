@@ -91,9 +91,8 @@ class CutoverStep:
         notes = []
         if already:
             stragglers = find_stragglers(run, current, [stage])
-            if stragglers:
-                settle_stragglers(run, current, [stage], stragglers)
-                notes += [f"straggler, point frozen anew: {s}" for s in stragglers]
+            for point in settle_stragglers(run, current, [stage], stragglers):
+                notes += [f"straggler: {s}; frozen anew as point {point.number}" for s in stragglers]
         else:
             self._no_writer_on_source(run, topics)
             current.freeze(stage, from_json(look.memory["ends"]), run.run_id, run.now())
