@@ -30,7 +30,7 @@ _PAUSE = 0.5
 
 @dataclass(frozen=True)
 class Touched:
-    """What a run touches: topic names, and services by what identifies them in every plan."""
+    """What a run touches: topics as `<cluster id>/<name>`, and services by what identifies them in every plan."""
 
     topics: frozenset[str]
     services: frozenset[str]
@@ -42,8 +42,9 @@ class Touched:
         return bool(self.topics or self.services)
 
     def __str__(self) -> str:
-        parts = [("topics", self.topics), ("services", self.services)]
-        return "; ".join(f"{word} {', '.join(sorted(names))}" for word, names in parts if names)
+        topics = sorted({topic.partition("/")[2] for topic in self.topics})
+        parts = [("topics", topics), ("services", sorted(self.services))]
+        return "; ".join(f"{word} {', '.join(names)}" for word, names in parts if names)
 
 
 @dataclass(frozen=True)

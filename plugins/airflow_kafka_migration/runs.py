@@ -118,7 +118,7 @@ def _touched(run: Run) -> Touched:
             raise cluster.error(error, "listing the topics") from None
         named = {topic for service in run.plan.services for topic in (*service.produces, *service.reads)}
         chosen = named | {topic for topic in told.topics if run.plan.includes(topic)}
-        topics |= {f"{topic} of cluster {told.cluster_id}" for topic in chosen}
+        topics |= {f"{told.cluster_id}/{topic}" for topic in chosen}
     return Touched(frozenset(topics), frozenset(c.identity() for c in run.controllers.values()))
 
 

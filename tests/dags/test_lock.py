@@ -16,7 +16,8 @@ DAGS = ("a.migrate", "b.migrate", "c.migrate")
 
 
 def claim(dag_id: str, topics: str = "orders", began: str = "2030-01-01") -> Claim:
-    return Claim(dag_id, f"run-of-{dag_id}", began, held=False, touched=Touched(frozenset(topics.split()), frozenset()))
+    touched = Touched(frozenset(f"cluster/{topic}" for topic in topics.split()), frozenset())
+    return Claim(dag_id, f"run-of-{dag_id}", began, held=False, touched=touched)
 
 
 class Board:
