@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from demo import paths
-from demo.forked import Commands
+from demo.forked import Command, Commands
 from demo.ports import free_ports
 from demo.postgres import Postgres
 from demo.processes import OwnedProcess
@@ -26,25 +26,34 @@ from demo.waiting import wait_until
 
 USER = "admin"
 
-_COMPONENTS = {
-    "api-server": ["api-server"],
-    "scheduler": ["scheduler", "--skip-serve-logs"],
-    "dag-processor": ["dag-processor"],
-    "triggerer": ["triggerer", "--skip-serve-logs"],
-}
-_PRELOAD = (
-    "airflow.cli.cli_parser",
-    "airflow.cli.commands.api_server_command",
-    "airflow.cli.commands.scheduler_command",
-    "airflow.cli.commands.dag_processor_command",
-    "airflow.cli.commands.triggerer_command",
-    "airflow.executors.local_executor",
-    # What nearly every task of a migration imports besides: its process is a fork too.
-    "airflow.sdk.execution_time.task_runner",
-    "airflow.providers.standard.operators.hitl",
-    "airflow.providers.apache.kafka.hooks.base",
-    "confluent_kafka.admin",
-    "jinja2.ext",
+_COMPONENTS = (
+    Command(
+        "api-server",
+        ["api-server"],
+        preload=[
+            "airflow.cli.cli_parser",
+            "airflow.cli.commands.api_server_command",
+            "airflow.cli.commands.scheduler_command",
+            "airflow.cli.commands.dag_processor_command",
+            "airflow.cli.commands.triggerer_command",
+            "airflow.executors.local_executor",
+        ],
+    ),
+    Command("dag-processor", ["dag-processor"]),
+    Command("triggerer", ["triggerer", "--skip-serve-logs"]),
+    # Tasks are forks of the scheduler. The API server, forked first, takes longer to come up than this to import.
+    Command(
+        "scheduler",
+        ["scheduler", "--skip-serve-logs"],
+        preload=[
+            "airflow.sdk.execution_time.task_runner",
+            "airflow.providers.standard.operators.hitl",
+            "airflow.providers.apache.kafka.hooks.base",
+            "confluent_kafka.admin",
+            "great_expectations",
+            "jinja2.ext",
+        ],
+    ),
 )
 
 
@@ -81,6 +90,7 @@ class Airflow:
             "AIRFLOW_HOME": str(folder),
             "PYTHONPATH": str(paths.include_folder()),
             "GX_ANALYTICS_ENABLED": "false",
+            "OPENBLAS_NUM_THREADS": "1",  # a process that is to be forked must not have threads
             # Without it a process that renames itself overwrites the environment by which it is found again.
             "SPT_NOENV": "1",
         }
@@ -101,7 +111,7 @@ class Airflow:
         self._write_private("airflow.cfg", self._configuration())
         self._write_private(self.password_file.name, json.dumps({USER: self.login.password}))
         self._start_database()
-        commands = Commands("airflow", _PRELOAD, _COMPONENTS, str(self.logs))
+        commands = Commands("airflow", _COMPONENTS, str(self.logs))
         commands.write(self.folder / "components.json")
         self._start("components", [sys.executable, "-m", "demo.forked", str(self.folder / "components.json")])
 
@@ -117,7 +127,7 @@ class Airflow:
 
     def log_tails(self) -> str:
         """How each component's log ends."""
-        logs = [self.logs / f"{name}.log" for name in _COMPONENTS]
+        logs = [self.logs / f"{component.name}.log" for component in _COMPONENTS]
         return "\n".join(f"{log} ends with:\n{_tail(log)}" for log in logs if log.exists())
 
     def stop(self) -> None:

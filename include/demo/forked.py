@@ -17,7 +17,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 _STOP_WITHIN = 3.0
@@ -26,33 +26,44 @@ _PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
+class Command:
+    """One command of the application: its arguments, and what is imported right before it is forked."""
+
+    name: str
+    arguments: list[str]
+    preload: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class Commands:
-    """The application, what it needs imported, and the arguments of each command by name."""
+    """The application and its commands, in the order in which they are forked."""
 
     module: str
-    preload: tuple[str, ...]
-    arguments: dict[str, list[str]]
+    commands: tuple[Command, ...]
     logs: str
 
     def write(self, file: Path) -> None:
-        file.write_text(json.dumps(self.__dict__), encoding="utf-8")
+        file.write_text(json.dumps(asdict(self)), encoding="utf-8")
 
     @classmethod
     def read(cls, file: Path) -> Commands:
-        return cls(**json.loads(file.read_text(encoding="utf-8")))
+        content = json.loads(file.read_text(encoding="utf-8"))
+        return cls(content["module"], tuple(Command(**one) for one in content["commands"]), content["logs"])
 
-    def log(self, name: str) -> Path:
-        return Path(self.logs) / f"{name}.log"
+    def log(self, command: Command) -> Path:
+        return Path(self.logs) / f"{command.name}.log"
 
 
 def main(commands: Commands) -> int:
-    """Import, fork, and stay until told to stop (0) or a command cannot be kept running (1)."""
+    """Import and fork, then stay until told to stop (0) or a command cannot be kept running (1)."""
     Path(commands.logs).mkdir(parents=True, exist_ok=True)
-    for module in commands.preload:
-        importlib.import_module(module)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)  # ignored by default, and then not waited for either
-    signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
-    running = {_fork(commands, name): _Run(name, time.monotonic()) for name in commands.arguments}
+    running: dict[int, _Run] = {}
+    for command in commands.commands:
+        for module in command.preload:
+            importlib.import_module(module)
+        signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)  # until the first fork a signal simply ends this process
+        running[_fork(commands, command)] = _Run(command, time.monotonic())
     kept = True
     while kept and signal.sigwait(_AWAITED) == signal.SIGCHLD:
         kept = all(_replace(pid, status, commands, running) for pid, status in _ended())
@@ -65,7 +76,7 @@ _AWAITED = (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 @dataclass(frozen=True)
 class _Run:
-    name: str
+    command: Command
     started: float
 
 
@@ -79,16 +90,16 @@ def _replace(pid: int, status: int, commands: Commands, running: dict[int, _Run]
     """Start the ended command anew, unless it ended at its very start."""
     ended = running.pop(pid)
     print(
-        f"{ended.name} ended with exit code {os.waitstatus_to_exitcode(status)}; its log is {commands.log(ended.name)}",
+        f"{ended.command.name} ended with exit code {os.waitstatus_to_exitcode(status)}; its log is {commands.log(ended.command)}",
         flush=True,
     )
     if time.monotonic() - ended.started < _SHORTEST_LIFE:
         return False
-    running[_fork(commands, ended.name)] = _Run(ended.name, time.monotonic())
+    running[_fork(commands, ended.command)] = _Run(ended.command, time.monotonic())
     return True
 
 
-def _fork(commands: Commands, name: str) -> int:
+def _fork(commands: Commands, command: Command) -> int:
     sys.stdout.flush()
     parent = os.getpid()
     pid = os.fork()
@@ -98,10 +109,10 @@ def _fork(commands: Commands, name: str) -> int:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _AWAITED)
     os.setpgid(0, 0)
     _die_with(parent)
-    with commands.log(name).open("ab") as log:
+    with commands.log(command).open("ab") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
-    sys.argv = [commands.module, *commands.arguments[name]]
+    sys.argv = [commands.module, *command.arguments]
     code = 1
     try:
         runpy.run_module(commands.module, run_name="__main__", alter_sys=True)

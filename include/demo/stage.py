@@ -21,7 +21,7 @@ from demo.rest import AirflowClient, Connection
 from demo.shop import Shop
 from demo.waiting import WaitedInVain, wait_until
 
-_READY_WITHIN = 150.0
+_READY_WITHIN = 300.0
 _LANES_END_WITHIN = 1.0
 
 # What a new start leaves as it is: who may run here, what was proved, and what `make up` is writing.

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from demo.forked import Commands
+from demo.forked import Command, Commands
 from demo.waiting import wait_until
 
 INCLUDE = Path(__file__).parents[2] / "include"
@@ -32,7 +32,8 @@ def application(tmp_path: Path) -> Path:
 
 
 def start(folder: Path, program: str, **arguments: list[str]) -> tuple[subprocess.Popen[str], Commands]:
-    commands = Commands("application", ("json",), arguments, str(folder / "logs"))
+    one_each = tuple(Command(name, words, preload=["json"]) for name, words in arguments.items())
+    commands = Commands("application", one_each, str(folder / "logs"))
     commands.write(folder / "commands.json")
     process = subprocess.Popen(
         [sys.executable, "-c", program, str(folder / "commands.json")],
@@ -47,8 +48,12 @@ RUN = "import sys, pathlib, demo.forked as f; sys.exit(f.main(f.Commands.read(pa
 RUN_WITHOUT_A_SHORTEST_LIFE = RUN.replace("; sys.exit", "; f._SHORTEST_LIFE = 0; sys.exit")
 
 
+def log_of(commands: Commands, name: str) -> Path:
+    return next(commands.log(command) for command in commands.commands if command.name == name)
+
+
 def pids(commands: Commands, name: str) -> list[int]:
-    log = commands.log(name)
+    log = log_of(commands, name)
     lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
     return [int(line.split()[0]) for line in lines]
 
@@ -85,7 +90,7 @@ def test_a_command_that_ends_at_its_very_start_ends_them_all_and_is_named(applic
     output, _ = process.communicate(timeout=30)
 
     assert process.returncode == 1
-    assert f"bad ended with exit code 7; its log is {commands.log('bad')}" in output
+    assert f"bad ended with exit code 7; its log is {log_of(commands, 'bad')}" in output
     assert not any(psutil.pid_exists(pid) for pid in pids(commands, "one"))
 
 
