@@ -89,10 +89,8 @@ def _ended() -> Iterator[tuple[int, int]]:
 def _replace(pid: int, status: int, commands: Commands, running: dict[int, _Run]) -> bool:
     """Start the ended command anew, unless it ended at its very start."""
     ended = running.pop(pid)
-    print(
-        f"{ended.command.name} ended with exit code {os.waitstatus_to_exitcode(status)}; its log is {commands.log(ended.command)}",
-        flush=True,
-    )
+    code = os.waitstatus_to_exitcode(status)
+    print(f"{ended.command.name} ended with exit code {code}; its log is {commands.log(ended.command)}", flush=True)
     if time.monotonic() - ended.started < _SHORTEST_LIFE:
         return False
     running[_fork(commands, ended.command)] = _Run(ended.command, time.monotonic())
