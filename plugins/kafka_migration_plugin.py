@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow.sdk.plugins_manager import AirflowPlugin
 
-from airflow_kafka_migration.links import EvidenceLink
+from airflow_kafka_migration.links import EvidenceLink, pages_url
 from airflow_kafka_migration.names import PAGES
 
 
@@ -32,7 +32,7 @@ class KafkaMigrationPlugin(AirflowPlugin):
     external_views = [  # noqa: RUF012
         {
             "name": "Kafka migrations",
-            "href": f"{PAGES}/",
+            "href": pages_url(),
             "destination": "nav",
             "category": "browse",
             "url_route": "kafka-migrations",

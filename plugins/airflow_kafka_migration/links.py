@@ -26,7 +26,11 @@ class EvidenceLink(BaseOperatorLink):
         return evidence_url(ti_key.dag_id, ti_key.run_id)
 
 
-def evidence_url(dag_id: str, run_id: str, file: str = "evidence.html") -> str:
-    """The address of a run's evidence below Airflow's own, whose base path is kept."""
-    base = urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")
-    return f"{base}{PAGES}/evidence/{plan_of(dag_id)}/{purpose_of(dag_id)}/{quote(run_id, safe='')}/{file}"
+def pages_url() -> str:
+    """The address of the start page; where Airflow is served below a base path, so are the pages."""
+    return f"{urlsplit(conf.get('api', 'base_url', fallback='')).path.rstrip('/')}{PAGES}/"
+
+
+def evidence_url(dag_id: str, run_id: str) -> str:
+    """The address of the evidence page of a run."""
+    return f"{pages_url()}evidence/{plan_of(dag_id)}/{purpose_of(dag_id)}/{quote(run_id, safe='')}/evidence.html"
