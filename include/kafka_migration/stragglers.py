@@ -36,8 +36,8 @@ class Straggler:
 
 
 def find_stragglers(run: Run, current: Pass, stages: Iterable[str]) -> list[Straggler]:
-    """Read the ends of these stages' topics again and look at what lies past their points."""
-    points = current.latest_points(stages)
+    """Read the ends of these stages' topics again and look at what lies past their points, where there is one yet."""
+    points = current.latest_points(stage for stage in stages if current.points(stage))
     ends = read_offsets(run.clusters.source, points, Which.END)
     past = [OffsetRange(tp, points[tp], end) for tp, end in ends.items() if end > points[tp]]
     seen = count_visible(run.clusters.source, past)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from kafka_migration.clusters.client import Cluster
 from kafka_migration.groups.commits import committed
+from kafka_migration.groups.drain import Position
 from kafka_migration.offsets import Offsets, TopicPartition, Which, read_several
 from kafka_migration.passes import Pass
 from kafka_migration.run import Run
@@ -25,6 +25,8 @@ from kafka_migration.visible import count_between
 @dataclass(frozen=True)
 class CoverageRow:
     """One topic, partition and group: offsets, and counts of visible messages (None: could not be counted).
+
+    `service`: those that read it with this group, joined by commas where several share it.
 
     `source_visible` lies in [begin, cutover), `source_left` of it is not consumed. `target_visible` lies in
     [seed, target_end), `target_consumed` in [seed, target_commit), `target_left` in [target_commit, target_end).
@@ -55,13 +57,16 @@ class CoverageRow:
 
 def cover(run: Run, current: Pass) -> list[CoverageRow]:
     """Read what is needed of both clusters, each partition once, and count."""
-    positions: dict[tuple[str, str], Mapping[TopicPartition, Any]] = {}
+    positions: dict[str, dict[TopicPartition, Position]] = defaultdict(dict)
+    readers: dict[tuple[str, TopicPartition], list[str]] = defaultdict(list)
     for service in run.plan.services:
         if service.consumes:
-            found = positions_now(run, current, service.name)
-            positions |= {(service.name, group): at for group, at in found.items()}
+            for group, at in positions_now(run, current, service.name).items():
+                positions[group] |= at
+                for tp in at:
+                    readers[group, tp].append(service.name)
     begins, seeds = current.begins, current.seeds
-    groups = sorted({group for _, group in positions})
+    groups = sorted(positions)
     target_commits = committed(run.clusters.target, groups)
     target_partitions = {tp for group in groups for tp in seeds.get(group, {})}
     target = read_several(run.clusters.target, target_partitions, (Which.START, Which.END, Which.STABLE))
@@ -69,7 +74,7 @@ def cover(run: Run, current: Pass) -> list[CoverageRow]:
     ends = target[Which.STABLE]
     source_counts = _Counts(run.clusters.source)
     target_counts = _Counts(run.clusters.target)
-    for (_, group), at in positions.items():
+    for group, at in positions.items():
         for tp, p in at.items():
             begin = begins[group][tp]
             source_counts.want(tp, max(begin, p.log_start), _reached(p.committed, begin, p.point), p.point)
@@ -78,7 +83,7 @@ def cover(run: Run, current: Pass) -> list[CoverageRow]:
     source_counts.read()
     target_counts.read()
     rows = []
-    for (name, group), at in sorted(positions.items()):
+    for group, at in sorted(positions.items()):
         for tp, p in sorted(at.items()):
             begin, seed = begins[group][tp], seeds[group][tp]
             reached = _reached(p.committed, begin, p.point)
@@ -91,7 +96,7 @@ def cover(run: Run, current: Pass) -> list[CoverageRow]:
                     topic=tp.topic,
                     partition=tp.partition,
                     group=group,
-                    service=name,
+                    service=", ".join(readers[group, tp]),
                     begin=begin,
                     cutover=p.point,
                     source_log_start=p.log_start,
