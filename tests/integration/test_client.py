@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 from tests.conftest import RunningCluster
+from tests.integration.workbench import eventually
 
 from kafka_migration.clusters.client import Cluster, Clusters
 from kafka_migration.clusters.identity import identify
@@ -134,12 +135,13 @@ def test_librdkafkas_lines_go_to_the_logger_and_not_to_stderr(
     dead = cluster({"bootstrap.servers": f"127.0.0.1:{_closed_port()}"}, log=log)
     with caplog.at_level(logging.DEBUG, logger=log.name):
         with pytest.raises(KafkaException):
-            dead.admin.list_topics(timeout=2)
+            dead.admin.list_topics(timeout=1)
+        _await_refusal(caplog, log, lambda: dead.admin.poll(0.1))
+        caplog.clear()
         with dead.reader() as reader:
-            reader.poll(0.5)
-    lines = [record for record in caplog.records if record.name == log.name]
-    assert any("Connection refused" in record.getMessage() for record in lines)
-    assert {record.levelno for record in lines} == {logging.DEBUG}, "it repeats itself for ever: never above debug"
+            _await_refusal(caplog, log, lambda: reader.poll(0.1))
+    levels = {record.levelno for record in caplog.records if record.name == log.name}
+    assert levels == {logging.DEBUG}, "it repeats itself for ever: never above debug"
     assert capfd.readouterr().err == ""
 
 
@@ -155,6 +157,14 @@ def test_each_side_is_told_by_its_addresses() -> None:
     both = Clusters(cluster({"bootstrap.servers": "a:1"}), target)
     assert (both.of(Side.SOURCE).side, both.of(Side.TARGET)) == (Side.SOURCE, target)
     assert both.addresses.side_of("b:1") is Side.TARGET
+
+
+def _await_refusal(caplog: pytest.LogCaptureFixture, log: logging.Logger, poll: Callable[[], object]) -> None:
+    def heard() -> bool:
+        poll()
+        return any("Connection refused" in r.getMessage() for r in caplog.records if r.name == log.name)
+
+    eventually(heard, "librdkafka's line on the refused connection")
 
 
 def _closed_port() -> int:

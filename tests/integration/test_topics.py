@@ -176,7 +176,7 @@ def test_topic_cannot_be_given_fewer_partitions(bench: Workbench) -> None:
 def test_waiting_for_a_topic_that_never_comes_ends_with_its_name(bench: Workbench) -> None:
     started = time.monotonic()
     with pytest.raises(ClusterError, match="never-made"):
-        await_topics(bench.cluster, {"never-made": 1}, timeout=0.5)
+        await_topics(bench.cluster, {"never-made": 1}, patience=0.5)
     assert time.monotonic() - started < 20
 
 

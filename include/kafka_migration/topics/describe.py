@@ -90,14 +90,17 @@ def partitions_of(cluster: Cluster, names: Iterable[str]) -> list[TopicPartition
     return [TopicPartition(name, number) for name in wanted for number in sorted(told[name].partitions)]
 
 
-def await_topics(cluster: Cluster, partitions: Mapping[str, int], timeout: float = 120.0) -> None:
+def await_topics(cluster: Cluster, partitions: Mapping[str, int], patience: float = 120.0) -> None:
     """Wait until every topic is visible with that many partitions and a leader for each.
 
-    Success of a creation is not visibility: metadata takes up to a minute on a loaded broker (measured).
+    Success of a creation is not visibility: a loaded broker takes minutes for thousands of partitions (measured). So it
+    is waited for as long as more become visible; `patience` is for a time in which none does.
     """
-    deadline = time.monotonic() + timeout
+    fewest, since = len(partitions) + 1, time.monotonic()
     while True:
+        asked = time.monotonic()
         told = _listed(cluster, "waiting for topics to be visible")
+        took = time.monotonic() - asked
         unseen = [
             name
             for name, count in partitions.items()
@@ -107,12 +110,14 @@ def await_topics(cluster: Cluster, partitions: Mapping[str, int], timeout: float
         ]
         if not unseen:
             return
-        if time.monotonic() > deadline:
+        if len(unseen) < fewest:
+            fewest, since = len(unseen), time.monotonic()
+        elif time.monotonic() - since > patience:
             raise ClusterError(
-                f"{cluster} does not show these topics {timeout:.0f} s after they were created:"
-                f" {', '.join(sorted(unseen)[:10])}"
+                f"{cluster} took the creation of these topics, and has not shown one more of them for"
+                f" {patience:.0f} s: {', '.join(sorted(unseen)[:10])}"
             )
-        time.sleep(0.1)
+        time.sleep(max(0.1, 3 * took))  # a broker that answers slowly has enough to do
 
 
 def broker_settings(cluster: Cluster, broker_id: int) -> dict[str, str]:
