@@ -14,7 +14,7 @@ from tests.integration.workbench import eventually
 from demo.kafka import KafkaCluster
 from kafka_migration.clusters.client import Cluster
 from kafka_migration.clusters.identity import Identity, identify
-from kafka_migration.errors import ClusterUnreachable
+from kafka_migration.errors import ClusterError, ClusterUnreachable
 from kafka_migration.sides import Side
 
 
@@ -44,6 +44,8 @@ def test_advertised_address_that_cannot_be_reached_is_told_apart(tmp_path: Path)
     """Reached by its bootstrap server, but no client could use it."""
     with _advertising("PLAINTEXT://127.0.0.1:1", tmp_path) as cluster:
         found = identity(cluster.bootstrap_servers)
+        with pytest.raises(ClusterError, match=r"is this the port of a controller\?[\s\S]*connection kafka_source"):
+            identity(f"127.0.0.1:{cluster.addresses[0].controller_port}")
     [broker] = found.brokers
     assert found.cluster_id == cluster.cluster_id
     assert (broker.address, broker.cluster_id) == ("127.0.0.1:1", None)

@@ -10,10 +10,11 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from kafka_migration.clusters.client import CONNECT_TIMEOUT, Cluster
+from kafka_migration.errors import ClusterError
 
 _TCP_TIMEOUT = 5.0
 
@@ -59,6 +60,11 @@ def identify(cluster: Cluster) -> Identity:
     try:
         told = cluster.admin.list_topics(timeout=CONNECT_TIMEOUT)
     except KafkaException as error:
+        if error.args[0].code() == KafkaError._UNSUPPORTED_FEATURE:
+            raise ClusterError(
+                f"{cluster} answers, but not as a broker does: is this the port of a controller? Correct the"
+                f" bootstrap.servers of the connection {cluster.connection}"
+            ) from None
         raise cluster.error(error, "asking for its id") from None
     nodes = list(told.brokers.values())
     with ThreadPoolExecutor(max_workers=min(32, len(nodes) or 1)) as pool:
