@@ -173,7 +173,8 @@ def _switch(run: Run, current: Pass, services: Sequence[str], what: str) -> Step
     notes = []
     if to_move:
         check_window(run, f"switching {', '.join(c.service.name for c in to_move)}")
-        run.log.info("before:\n%s", "\n".join(observations_table("", before).lines()[1:]))
+        for controller in to_move:
+            run.log.info("%s: %s", controller.service.name, before[controller.service.name])
         if run.plan.order == "strict" or what == "consumers":
             notes += _move_together(run, current, to_move)
         else:
@@ -185,7 +186,7 @@ def _switch(run: Run, current: Pass, services: Sequence[str], what: str) -> Step
         if current.switched(name) is None:
             current.set_switched(name, run.run_id, run.now())
     done = (
-        f"{', '.join(services)} run on the target"
+        f"on the target: {', '.join(services)}"
         if to_move
         else f"{', '.join(services)}: nothing to do, on the target already"
     )
