@@ -6,6 +6,7 @@ The clusters are shared: a test that stops, kills or damages a broker makes a `K
 from __future__ import annotations
 
 import contextlib
+import os
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
@@ -17,6 +18,10 @@ from typing import Any
 import pytest
 
 from demo.kafka import KafkaCluster
+
+# For the Python processes that tests start themselves.
+_INCLUDE = str(Path(__file__).resolve().parents[1] / "include")
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_INCLUDE, os.environ.get("PYTHONPATH")]))
 
 
 @dataclass(frozen=True)

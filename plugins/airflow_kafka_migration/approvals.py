@@ -32,7 +32,7 @@ class PlanApproval(ApprovalOperator):
     :param plan: the plan's name
     :param subject: the question, one line
     :param question: the import path (`module:name`) of a function that tells, for a `Run` and `args`, what is true now
-        and what will be done (Markdown)
+        and what will be done (Markdown), or None when nothing is left to be done
     :param args: the function's own arguments (JSON)
     :param approvers: Airflow user names that may answer; none: everybody who may act on the DAG
     :param response_timeout: how long to wait for an answer; None: for ever
@@ -71,7 +71,11 @@ class PlanApproval(ApprovalOperator):
             self.log.info("The answer was given already, to an attempt that Airflow then lost.")
             self._take(context, kept["answer"], kept["answered_by"])
             return
-        self.body = self._told(context)
+        told = self._told(context)
+        if told is None:
+            self.log.info("Nobody is asked: what this approval is for has been done already.")
+            return
+        self.body = told
         if is_dry(context):
             self.log.info("Dry run: nobody is asked. A real run would ask: %s\n\n%s", self.subject, self.body)
             return
@@ -95,13 +99,14 @@ class PlanApproval(ApprovalOperator):
             raise self._refused(f"Rejected by {who}")
         self.log.info("Approved by %s", who)
 
-    def _told(self, context: Context) -> str:
+    def _told(self, context: Context) -> str | None:
         from airflow_kafka_migration.audit import LOG, failure_of
         from airflow_kafka_migration.runs import open_run
         from kafka_migration.errors import MigrationError
 
         try:
-            return str(resolve_name(self.question)(open_run(context, self.plan, LOG), **self.args))
+            told: str | None = resolve_name(self.question)(open_run(context, self.plan, LOG), **self.args)
+            return told
         except MigrationError as error:
             raise failure_of(error) from None
 

@@ -262,3 +262,14 @@ def _put(data: Any, path: list[str], value: Any) -> None:
         del data[last]
     else:
         data[last] = value
+
+
+def test_writer_that_a_person_moves_shares_no_topic_under_strict_order() -> None:
+    def mix(data: dict[str, Any]) -> None:
+        service(data, "payments")["produces"] = ["orders", "payments"]
+        service(data, "payments")["controller"] = {"kind": "manual"}
+
+    told = problems(mix)
+    assert len(told) == 1
+    assert "order-api, payments all write orders" in told[0]
+    assert "payments is moved by hand" in told[0]

@@ -21,7 +21,7 @@ from kafka_migration.errors import PlanError
 from kafka_migration.plan.graph import Graph
 from kafka_migration.plan.model import NAME, Plan
 from kafka_migration.plan.problems import problems_of
-from kafka_migration.services.registry import check_spec
+from kafka_migration.services.registry import check_spec, is_manual
 
 if TYPE_CHECKING:
     from yaml import SafeLoader as _SafeLoader
@@ -119,7 +119,10 @@ def parse_plan(text: str, file: Path) -> LoadedPlan:
     problems = [problem for service in plan.services for problem in check_spec(service)]
     if problems:
         raise PlanError(file.name, problems)
-    return LoadedPlan(plan, Graph.of(plan, file.name), file, text)
+    graph = Graph.of(plan, file.name)
+    if mixed := _mixed_writers(plan):
+        raise PlanError(file.name, mixed)
+    return LoadedPlan(plan, graph, file, text)
 
 
 def find_plan(name: str, folder: Path | None = None) -> LoadedPlan:
@@ -144,6 +147,20 @@ def difference(before: str, after: str) -> str:
         before.splitlines(), after.splitlines(), "the plan this run started with", "the plan now", lineterm=""
     )
     return "\n".join(lines)
+
+
+def _mixed_writers(plan: Plan) -> list[str]:
+    """Topics of a strict plan whose writers cannot all be stopped before one starts: a person restarts in one go."""
+    if plan.order != "strict":
+        return []
+    topics = sorted({topic for service in plan.services for topic in service.produces})
+    return [
+        f"services: {', '.join(s.name for s in writers)} all write {topic}, and {', '.join(by_hand)} is moved by hand:"
+        " with order: strict all writers must be stopped before one starts on the target, which nothing here can do for a"
+        " person. Give every writer of the topic a controller, or use order: relaxed"
+        for topic in topics
+        if len(writers := plan.writers(topic)) > 1 and (by_hand := [s.name for s in writers if is_manual(s)])
+    ]
 
 
 class _UniqueKeys(_SafeLoader):

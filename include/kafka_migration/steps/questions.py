@@ -1,4 +1,7 @@
-"""What a person is shown before an approval: what is true now, and what will be done. Markdown; it changes nothing."""
+"""What a person is shown before an approval: what is true now, and what will be done. Markdown; it changes nothing.
+
+None where nothing is left to be done: then nobody is asked.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from kafka_migration.offsets import TopicPartition
 from kafka_migration.passes import current_pass
 from kafka_migration.report import Table
 from kafka_migration.run import Run
+from kafka_migration.services.controller import State
 from kafka_migration.sides import Side
 from kafka_migration.steps.common import observe_all, points_for
 from kafka_migration.topics.describe import choose, describe_topics, topic_names
@@ -13,11 +17,13 @@ from kafka_migration.topics.describe import choose, describe_topics, topic_names
 _SHOWN = 50
 
 
-def topics(run: Run) -> str:
+def topics(run: Run) -> str | None:
     """Before topics are created."""
     names, _ = choose(run.plan.topics, run.plan, topic_names(run.clusters.source))
     source = describe_topics(run.clusters.source, names)
     there = describe_topics(run.clusters.target, names)
+    if source.keys() <= there.keys():
+        return None
     rows = tuple(
         (name, t.partitions, t.replication_factor, "is there, equal" if name in there else "will be created")
         for name, t in source.items()
@@ -28,10 +34,12 @@ def topics(run: Run) -> str:
     )
 
 
-def producers(run: Run) -> str:
+def producers(run: Run) -> str | None:
     """Before the producers move."""
     names = [s for unit in run.graph.units for s in unit.services if not run.plan.service(s).consumes]
     seen = observe_all(run.controllers[name] for name in names)
+    if all(o.state is State.RUNNING and o.side is Side.TARGET for o in seen.values()):
+        return None
     rows = tuple((name, str(o), f"running on the target ({run.clusters.addresses.target})") for name, o in seen.items())
     how = (
         "All writers of a topic are stopped before one starts on the target."
@@ -44,10 +52,12 @@ def producers(run: Run) -> str:
     )
 
 
-def consumers(run: Run, unit: str) -> str:
+def consumers(run: Run, unit: str) -> str | None:
     """Before a unit of reading services moves."""
     of = next(u for u in run.graph.units if u.name == unit)
     current = current_pass(run.records)
+    if all(current.switched(name) for name in of.services):
+        return None
     rows = []
     for name in of.services if not run.dry_run else ():
         for group, proof in current.drained(name).items():
@@ -56,8 +66,10 @@ def consumers(run: Run, unit: str) -> str:
     return _said(text, Table("", ("service", "group", "partitions", "drained"), tuple(rows)))
 
 
-def by_hand(run: Run, service: str) -> str:
+def by_hand(run: Run, service: str) -> str | None:
     """Where a person moves a service."""
+    if current_pass(run.records).switched(service):
+        return None
     there = run.clusters.addresses
     return (
         f"{run.controllers[service].instructions(Side.TARGET)}\n\n"
@@ -67,11 +79,13 @@ def by_hand(run: Run, service: str) -> str:
     )
 
 
-def external_drained(run: Run, service: str) -> str:
+def external_drained(run: Run, service: str) -> str | None:
     """Where an application keeps its offsets itself: has it read up to the cutover point, and where does it go on?"""
     if run.dry_run:
         return "would show the cutover point and the offsets on the target from which to go on"
     current = current_pass(run.records)
+    if current.switched(service):
+        return None
     of = run.plan.service(service)
     points = points_for(run, current, of)
     external = [c.group for c in of.consumes if c.offsets == "external"]

@@ -1,0 +1,177 @@
+"""The real DAG on a real Airflow, real clusters and the live shop: a migration that meets every kind of no on its way.
+
+One long test, since what it guards is the state that one run leaves for the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from demo.rest import AirflowClient, TaskRow
+from demo.shop.catalogue import readers
+from demo.stage import Stage
+from demo.waiting import wait_until
+from demo.witness import wait_until_complete
+from kafka_migration.clusters.client import Cluster, Clusters
+from kafka_migration.offsets import Which, read_offsets
+from kafka_migration.plan.load import load_plan
+from kafka_migration.services.registry import build_controllers
+from kafka_migration.sides import Side
+from kafka_migration.topics.describe import partitions_of, topic_names
+
+DAG = "orders.migrate"
+_ROOT = Path(__file__).parents[2]
+_ENDED = {"success", "failed"}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A stage with everything running, the plan that its Airflow reads, and eyes that do not go through Airflow."""
+
+    stage: Stage
+    plan: Path
+    clusters: Clusters
+
+    @property
+    def client(self) -> AirflowClient:
+        return self.stage.client
+
+    def sides(self) -> dict[str, Side | None]:
+        """Where each service's running process really is."""
+        control = self.stage.shop.connection
+        access = {
+            "login": control.user,
+            "password": control.password,
+            "socket": str(control.socket),
+            "env_directory": str(control.env_directory),
+        }
+        plan = load_plan(self.plan).plan
+        controllers = build_controllers(plan, self.clusters.addresses, lambda connection: access)
+        return {name: controller.observe().side for name, controller in controllers.items()}
+
+    def on_target(self) -> set[str]:
+        return {name for name, side in self.sides().items() if side is Side.TARGET}
+
+    def written_to_target(self) -> int:
+        names = topic_names(self.clusters.target)
+        return sum(read_offsets(self.clusters.target, partitions_of(self.clusters.target, names), Which.END).values())
+
+    def follow(self, run_id: str, answers: Mapping[str, str], until: Callable[[], bool] | None = None) -> str:
+        """Answer approvals as told (by task; otherwise Approve) until the run ends, or `until` says so."""
+        answered: set[str] = set()
+
+        def over() -> bool:
+            for approval in self.client.pending_approvals(DAG, run_id):
+                answer = answers.get(approval.task_id, answers.get("*", "Approve"))
+                parked = self.tasks(run_id)[approval.task_id].state == "awaiting_input"
+                if answer != "-" and parked and approval.task_id not in answered:
+                    self.client.answer(DAG, run_id, approval, answer)
+                    answered.add(approval.task_id)
+            return (until is not None and until()) or self.client.run_state(DAG, run_id) in _ENDED
+
+        wait_until(over, timeout=400, what=f"run {run_id}")
+        return self.client.run_state(DAG, run_id)
+
+    def run(self, run_id: str, answers: Mapping[str, str] | None = None, **conf: object) -> str:
+        self.client.trigger(DAG, run_id, conf)
+        return self.follow(run_id, answers or {})
+
+    def tasks(self, run_id: str) -> dict[str, TaskRow]:
+        return {row.task_id: row for row in self.client.tasks(DAG, run_id)}
+
+    def states(self, run_id: str) -> dict[str, str | None]:
+        return {task: row.state for task, row in self.tasks(run_id).items()}
+
+    def log(self, run_id: str, task: str) -> str:
+        return "\n".join(line.text for line in self.client.log(DAG, run_id, self.tasks(run_id)[task]))
+
+    def clear(self, run_id: str, **which: object) -> None:
+        body = {"dry_run": False, "dag_run_id": run_id, "reset_dag_runs": True, "include_downstream": True, **which}
+        self.client._call("POST", f"/dags/{DAG}/clearTaskInstances", json=body)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    folder = tmp_path_factory.mktemp("migration")
+    plan = folder / "plans" / "orders.yaml"
+    plan.parent.mkdir()
+    text = (_ROOT / "include" / "plans" / "orders.yaml").read_text(encoding="utf-8")
+    plan.write_text(text.replace("approvals: [", "approvals: [topics, "), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KAFKA_MIGRATION_PLANS", str(plan.parent))
+        state = folder / "state"
+        state.mkdir()
+        stage = Stage(state, dags=_ROOT / "dags", plugins=_ROOT / "plugins", say=print)
+        try:
+            stage.start()
+            stage.client.wait_for_dag(DAG, 60, stage.raise_if_dead)
+            clusters = Clusters(
+                Cluster(Side.SOURCE, "kafka_source", {"bootstrap.servers": stage.source.bootstrap_servers}),
+                Cluster(Side.TARGET, "kafka_target", {"bootstrap.servers": stage.target.bootstrap_servers}),
+            )
+            yield Scene(stage, plan, clusters)
+        finally:
+            stage.stop()
+
+
+@pytest.mark.timeout(900)
+def test_a_migration_that_is_stopped_at_every_gate_loses_nothing(scene: Scene) -> None:
+    everything = set(scene.sides())
+
+    # A dry run shows all and changes nothing.
+    assert scene.run("dry", dry_run=True) == "success"
+    assert scene.on_target() == set()
+    assert topic_names(scene.clusters.target) == set()
+
+    # Each approval rejected: the run fails, and nothing behind it has moved.
+    assert scene.run("topics rejected", {"approve_topics": "Reject"}) == "failed"
+    assert topic_names(scene.clusters.target) == set()
+    assert scene.run("producers rejected", {"approve_producers": "Reject"}) == "failed"
+    assert scene.on_target() == set()
+    assert scene.written_to_target() == 0
+    assert "Rejected by admin" in scene.log("producers rejected", "approve_producers")
+
+    # While a run waits for a person, a second one is refused and names the first.
+    scene.client.trigger(DAG, "first", {})
+    scene.follow(
+        "first", {"billing.approve": "-"}, lambda: scene.states("first")["billing.approve"] == "awaiting_input"
+    )
+    assert scene.run("second") == "failed"
+    assert "first" in scene.log("second", "preflight")
+    assert scene.states("second")["approve_topics"] == "upstream_failed"
+
+    # One consumer's approval rejected: it stays where it is, the others go on, the gate says no.
+    assert scene.follow("first", {"billing.approve": "Reject"}) == "failed"
+    assert scene.on_target() == everything - {"billing"}
+    assert scene.states("first")["gate"] == "failed"
+    assert scene.states("first")["shipping.consuming"] == "success"
+
+    # A plan that is edited stops the run before it acts, and shows what was changed.
+    text = scene.plan.read_text(encoding="utf-8")
+    scene.plan.write_text(text.replace("quiet: 1s", "quiet: 2s"), encoding="utf-8")
+    scene.clear("first", only_failed=True)
+    assert scene.follow("first", {}) == "failed"
+    assert "+cutover: {quiet: 2s" in scene.log("first", "billing.approve")
+    assert "billing" not in scene.on_target()
+    scene.plan.write_text(text, encoding="utf-8")
+
+    # Cleared once more it goes on where it stopped, and passes.
+    scene.clear("first", only_failed=True)
+    assert scene.follow("first", {}) == "success"
+    assert scene.on_target() == everything
+
+    # The finished migration run again changes nothing and says so; so does any of its tasks, cleared.
+    assert scene.run("again") == "success"
+    assert "nothing to do" in scene.log("again", "fulfilment.switch")
+    assert "has finished" in scene.log("again", "preflight")
+    scene.clear("again", task_ids=["switch_producers.order-api"], include_downstream=False)
+    assert scene.follow("again", {}) == "success"
+
+    scene.stage.shop.stop_producers()
+    counted = wait_until_complete(scene.stage.shop.witness_directory, readers(), timeout=90, quiet=8)
+    assert counted.produced > 0
+    assert (counted.lost, counted.repeated, counted.out_of_order) == (0, 0, 0)
