@@ -156,8 +156,8 @@ def _mixed_writers(plan: Plan) -> list[str]:
     topics = sorted({topic for service in plan.services for topic in service.produces})
     return [
         f"services: {', '.join(s.name for s in writers)} all write {topic}, and {', '.join(by_hand)} is moved by hand:"
-        " with order: strict all writers must be stopped before one starts on the target, which nothing here can do for a"
-        " person. Give every writer of the topic a controller, or use order: relaxed"
+        " with order: strict all must be stopped before one starts on the target, which cannot be done for"
+        " a person. Give every writer of the topic a controller, or use order: relaxed"
         for topic in topics
         if len(writers := plan.writers(topic)) > 1 and (by_hand := [s.name for s in writers if is_manual(s)])
     ]
