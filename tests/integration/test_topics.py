@@ -74,6 +74,7 @@ def test_settings_from_the_source_brokers_own_configuration_are_carried(unusual:
     [tp] = unusual.topic("inherits", settings={"segment.bytes": "2097152"})
     source = described(unusual, tp.topic)
     carried = settings_to_carry(source)
+    assert broker_settings(unusual.cluster, 1)["message.max.bytes"] == EFFECTIVE["max.message.bytes"]
     assert carried.items() >= (EFFECTIVE | {"segment.bytes": "2097152"}).items()
 
     assert create_topics(bench.cluster, [TopicToCreate(tp.topic, 1, 1, carried)]) == {}
@@ -194,10 +195,6 @@ def test_topics_that_do_not_exist_are_absent_from_a_description(bench: Workbench
 
 def test_kafkas_own_topics_are_not_the_users(bench: Workbench) -> None:
     assert not [name for name in topic_names(bench.cluster) if name.startswith("__")]
-
-
-def test_brokers_effective_settings_are_told(unusual: Workbench) -> None:
-    assert broker_settings(unusual.cluster, 1)["message.max.bytes"] == "2000000"
 
 
 def test_cluster_that_does_not_answer_is_not_taken_for_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
