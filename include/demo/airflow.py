@@ -84,7 +84,7 @@ class Airflow:
         self._port = port
         self._dags = dags
         self._plugins = plugins
-        self._database = Postgres.at(folder / "database", sockets)
+        self._database = _database(folder, sockets)
         self._environment = {
             **environment,
             "AIRFLOW_HOME": str(folder),
@@ -218,6 +218,15 @@ class Airflow:
         for section, settings in sections.items():
             lines += [f"[{section}]", *(f"{key} = {_escaped(value)}" for key, value in settings.items())]
         return "\n".join(lines) + "\n"
+
+
+def remove_database(folder: Path) -> None:
+    """What an Airflow of that folder left as its database, where it was killed. Not while it runs."""
+    _database(folder, folder).remove()
+
+
+def _database(folder: Path, sockets: Path) -> Postgres:
+    return Postgres.at(folder / "database", sockets)
 
 
 def _escaped(value: object) -> str:

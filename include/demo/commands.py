@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,12 +19,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from demo import leftovers, paths
+from demo import paths
 from demo.airflow import Login
 from demo.claim import Claimed, Holder, holder_of
 from demo.interrupts import Interrupted, not_interrupted
 from demo.migration import DAG, migrate
-from demo.stage import Stage, clear
+from demo.stage import Stage, clear, end
 from demo.verdict import INTERRUPTED, Verdict, unknown
 from demo.view import say
 from demo.waiting import WaitedInVain, wait_until
@@ -116,7 +117,7 @@ def down(console: Console) -> int:
     state = paths.state_folder()
     holder = holder_of(state)
     if holder is None:
-        ended = leftovers.end_all(state)
+        ended = end(state)
         say(console, f"Ended {len(ended)} processes that were left." if ended else "Nothing is running.")
         return 0
     say(console, f"Stopping `make {holder.command}` (process {holder.pid}).")
@@ -128,15 +129,17 @@ def down(console: Console) -> int:
         say(console, f"{error} Killing it.")
         with suppress(ProcessLookupError):
             os.kill(holder.pid, signal.SIGKILL)
-    leftovers.end_all(state)
+    end(state)
     say(console, "Stopped.")
     return 0
 
 
 def clean(console: Console) -> int:
-    """Stop everything and remove the state folder's content, evidence included."""
+    """Stop everything and remove what was written, evidence included."""
     code = down(console)
-    clear(paths.state_folder(), keep=())
+    state = paths.state_folder()
+    clear(state, keep=())
+    shutil.rmtree(paths.socket_folder(state), ignore_errors=True)
     return code
 
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from demo import leftovers, paths
-from demo.airflow import Airflow, AirflowError
+from demo.airflow import Airflow, AirflowError, remove_database
 from demo.claim import Claim
 from demo.kafka import KafkaCluster
 from demo.rest import AirflowClient, Connection
@@ -51,7 +51,7 @@ class Stage:
         sockets = paths.socket_folder(state)
         self.shop = Shop(state / "shop", sockets)
         self.airflow = Airflow(
-            state / "airflow",
+            _airflow_folder(state),
             sockets,
             dags=dags,
             plugins=plugins,
@@ -164,11 +164,22 @@ class Stage:
 
 def clear(state: Path, keep: Iterable[str] = KEPT) -> list[str]:
     """End and remove what an earlier demo of that folder left; the processes that were ended."""
-    ended = leftovers.end_all(state)
+    ended = end(state)
     for entry in state.iterdir():
         if entry.name not in keep:
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
     return ended
+
+
+def end(state: Path) -> list[str]:
+    """End what an earlier demo of that folder left running; what was ended. Its database goes with it."""
+    ended = leftovers.end_all(state)
+    remove_database(_airflow_folder(state))
+    return ended
+
+
+def _airflow_folder(state: Path) -> Path:
+    return state / "airflow"
 
 
 class _Lane(threading.Thread):
