@@ -72,6 +72,9 @@ class Controller(Protocol):
     def start(self) -> None:
         """Start it and return when its process is seen. Raises `ServiceNotBack`. Running already: nothing."""
 
+    def await_running(self) -> None:
+        """Return when its process is seen to run. Raises `ServiceNotBack` with what it last said."""
+
     def instructions(self, side: Side) -> str:
         """What a person must do to move it to that side."""
 

@@ -53,6 +53,9 @@ class ManualController:
     def start(self) -> None:
         raise self._by_hand()
 
+    def await_running(self) -> None:
+        raise self._by_hand()
+
     def instructions(self, side: Side) -> str:
         address = self._addresses.of(side)
         return f"Set the bootstrap servers of {self.service.name} to {address}." + (

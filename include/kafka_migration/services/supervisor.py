@@ -133,7 +133,7 @@ class SupervisorController:
             waited_for = (Refusal.ALREADY_STARTED, Refusal.SPAWN_ERROR, Refusal.ABNORMAL_TERMINATION)
             if fault.faultCode not in waited_for:
                 raise self._not_back(fault.faultString) from None
-        self._await_running()
+        self.await_running()
 
     def instructions(self, side: Side) -> str:
         address = self._addresses.of(side)
@@ -144,7 +144,7 @@ class SupervisorController:
 
     # -- below: supervisord, the file
 
-    def _await_running(self) -> None:
+    def await_running(self) -> None:
         deadline = time.monotonic() + _SEEN_WITHIN
         while True:
             info = self._info()

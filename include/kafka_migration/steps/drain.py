@@ -7,6 +7,7 @@ from typing import Any
 
 from kafka_migration.clusters.client import Clusters
 from kafka_migration.clusters.protocol import speak
+from kafka_migration.errors import Refused
 from kafka_migration.groups.commits import committed
 from kafka_migration.groups.drain import Drain, Position, Proof, Reader, judge
 from kafka_migration.offsets import TopicPartition, Which, from_json, read_several, to_json
@@ -105,6 +106,13 @@ class DrainStep:
             at = current.switched(name) or {}
             return StepReport(f"{name} had drained and was switched by run {at.get('run_id')}")
         positions = positions_now(run, current, name)
+        behind = [
+            f"{g} on {p.partition} ({p.verdict})" for g, at in positions.items() for p in at.values() if not p.drained
+        ]
+        if behind:
+            raise Refused(
+                f"{name} had drained a moment ago and has not any more: {some(behind)}. Clear this task to wait again."
+            )
         current.set_drained(name, {group: Proof.of(at) for group, at in positions.items()})
         external = [c.group for c in service.consumes if c.offsets == "external"]
         return StepReport(

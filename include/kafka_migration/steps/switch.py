@@ -6,7 +6,7 @@ What is stopped here is recorded first, so that a killed worker's next attempt k
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from kafka_migration.errors import Refused, ServiceError, ServiceNotBack
 from kafka_migration.findings import Finding, Status
@@ -209,12 +209,7 @@ def _move_together(run: Run, current: Pass, controllers: Sequence[Controller]) -
     for controller in controllers:
         for line in controller.configure(Side.TARGET):
             run.log.info("%s: %s", controller.service.name, line)
-    try:
-        side_by_side(controllers, lambda c: c.start())
-    except ServiceNotBack as error:
-        raise ServiceNotBack(
-            f"{error}\nThe next step does not start; services already moved stay where they are."
-        ) from None
+    side_by_side(controllers, lambda c: _seen_back(c, c.start))
     return [
         f"{', '.join(names)}: told to stop {when(began)}, stopped after {stopped - began:.1f} s,"
         f" seen running again after {run.now() - began:.1f} s"
@@ -230,12 +225,24 @@ def _stop(run: Run, current: Pass, names: Iterable[str]) -> None:
         raise ServiceError(f"{', '.join(running)} still run after they were stopped; run this task again")
 
 
+def _seen_back(controller: Controller, deed: Callable[[], None]) -> None:
+    try:
+        deed()
+    except ServiceNotBack as error:
+        raise ServiceNotBack(
+            f"{error}\nThe next step does not start; services already moved stay where they are."
+        ) from None
+
+
 def _all_there(run: Run, controllers: Sequence[Controller], after: dict[str, Observation]) -> None:
+    by_machine = [c for c in controllers if not c.manual]
+    for controller in by_machine:
+        if after[controller.service.name].state is not State.RUNNING:
+            _seen_back(controller, controller.await_running)
     wrong = [
         f"{c.service.name}: {after[c.service.name]}"
-        for c in controllers
-        if not c.manual
-        and (after[c.service.name].state is not State.RUNNING or after[c.service.name].side is not Side.TARGET)
+        for c in by_machine
+        if after[c.service.name].side is not Side.TARGET
     ]
     if wrong:
         raise ServiceNotBack("not running with the target's address after the switch:\n  " + "\n  ".join(wrong))
