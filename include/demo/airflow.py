@@ -193,6 +193,7 @@ class Airflow:
                 "sql_alchemy_conn": self._database.url,
                 "sql_alchemy_conn_async": self._database.url,
                 "check_migrations": False,  # the template has them
+                "sql_alchemy_pool_size": 30,
             },
             "logging": {
                 "base_log_folder": self._task_logs,
@@ -209,7 +210,8 @@ class Airflow:
                 "instance_name": "Kafka migrations",
             },
             # A worker that misses the end of its task looks again only after this long, and holds its slot till then.
-            "workers": {"min_heartbeat_interval": 1},
+            # On a busy machine the API server answers tasks late; Airflow's own 5 s would fail them for it.
+            "workers": {"min_heartbeat_interval": 1, "execution_api_timeout": 60},
             "api_auth": {"jwt_secret": secrets.token_urlsafe(64)},
             "scheduler": {"scheduler_idle_sleep_time": 0.1},
             "dag_processor": {"refresh_interval": 5, "min_file_process_interval": 10},

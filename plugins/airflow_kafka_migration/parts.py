@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
 
-from airflow.sdk import DAG, Param, TaskGroup, cross_downstream
+from airflow.sdk import DAG, Param, TaskGroup, cross_downstream, get_parsing_context
 from airflow.sdk.bases.operator import BaseOperator
 
 from airflow_kafka_migration.approvals import PlanApproval, approval
@@ -34,7 +34,11 @@ _PATIENCE = 20.0
 
 def migration_dags(scheme: str, build: Callable[[Steps], None]) -> Iterator[DAG]:
     """The DAG `<plan>.migrate` of every plan of that scheme, each built by `build`; and one for each broken plan."""
+    needed = get_parsing_context().dag_id  # in a worker: the one DAG that its task belongs to
     for entry in load_plans():
+        name = entry.name if isinstance(entry, BrokenPlan) else entry.plan.plan
+        if needed is not None and needed != dag_id(name, "migrate"):
+            continue
         if isinstance(entry, BrokenPlan):
             yield broken_dag(entry)
         elif entry.plan.scheme == scheme:
