@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, TriggerRule
 
 from airflow_kafka_migration.approvals import approval_key
-from airflow_kafka_migration.failures import retries
+from airflow_kafka_migration.failures import StepRefused, retries
 from airflow_kafka_migration.links import EvidenceLink
 from airflow_kafka_migration.names import is_dry, purpose_of
 from airflow_kafka_migration.state import LOCKS, AssetRecords, plan_asset
@@ -57,9 +57,13 @@ class EvidenceOperator(BaseOperator):
             return closing_look(run) if moved else StepReport("the run did not come to its end")
 
         carry_out(context, self.plan, look, as_started=True)
-        self._publish(context, states)
+        verdict = self._publish(context, states)
+        if verdict != "PASS":
+            # Failed, so that whoever clears the failed tasks of a run clears this one with them: a gate that is run
+            # again must not judge by what was true before.
+            raise StepRefused(f"The evidence is written; its verdict is {verdict}. The gate says why.")
 
-    def _publish(self, context: Context, states: Mapping[str, str]) -> None:
+    def _publish(self, context: Context, states: Mapping[str, str]) -> str:
         from airflow_kafka_migration.audit import LOG
         from airflow_kafka_migration.evidence import evidence_root
         from airflow_kafka_migration.hooks import secrets_met
@@ -90,6 +94,7 @@ class EvidenceOperator(BaseOperator):
         )
         for label, text in evidence.summary.items():
             LOG.info("%-22s %s", label, text)
+        return str(evidence.verdict)
 
     def _states(self, context: Context) -> dict[str, str]:
         ti = context["ti"]
@@ -118,7 +123,6 @@ class GateOperator(BaseOperator):
     def execute(self, context: Context) -> str:
         from airflow_kafka_migration.audit import LOG
         from airflow_kafka_migration.evidence import evidence_root
-        from airflow_kafka_migration.failures import StepRefused
         from airflow_kafka_migration.runs import open_run
         from kafka_migration.errors import MigrationError
         from kafka_migration.evidence.bundle import EVIDENCE_JSON, Bundle

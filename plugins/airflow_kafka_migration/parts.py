@@ -43,7 +43,9 @@ def migration_dags(scheme: str, build: Callable[[Steps], None]) -> Iterator[DAG]
             yield broken_dag(entry)
         elif entry.plan.scheme == scheme:
             with _dag(entry) as dag:
-                build(Steps(entry, dag))
+                steps = Steps(entry, dag)
+                build(steps)
+                steps.close()
             yield dag
 
 
@@ -165,19 +167,23 @@ class Steps:
 
     def evidence(self) -> Task:
         """Runs whatever happened: a last look, then everything that the steps left behind in one place."""
-        task = EvidenceOperator(
+        self._evidence = task = EvidenceOperator(
             task_id="evidence", plan=self._plan.plan, judged=list(self._judged), asked=list(self._asked)
         )
-        # A task behind several others counts as ended when one of them has failed, though the rest still run: so the
-        # evidence waits for each of those itself.
-        for other in self._dag.tasks:
-            if any(len(behind.upstream_task_ids) > 1 for behind in other.downstream_list):
-                other >> task
         return task
 
     def gate(self) -> Task:
         """Its state is the verdict."""
         return GateOperator(task_id="gate", plan=self._plan.plan)
+
+    def close(self) -> None:
+        """Once all is in order: the evidence waits for every task, not only for the one before it.
+
+        A task behind several others counts as ended when one of them has failed, though the rest still run.
+        """
+        for other in self._dag.tasks:
+            if any(len(behind.upstream_task_ids) > 1 for behind in other.downstream_list):
+                other >> self._evidence
 
     # -- below: how a task is made
 

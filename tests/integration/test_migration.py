@@ -96,6 +96,11 @@ class Scene:
     def log(self, run_id: str, task: str) -> str:
         return "\n".join(line.text for line in self.client.log(DAG, run_id, self.tasks(run_id)[task]))
 
+    def why(self, run_id: str) -> str:
+        """The end of the log of every task that failed."""
+        failed = [task for task, state in self.states(run_id).items() if state == "failed"]
+        return "\n".join(f"-- {task}\n{self.log(run_id, task)[-1500:]}" for task in failed)
+
     def clear(self, run_id: str, **which: object) -> None:
         body = {"dry_run": False, "dag_run_id": run_id, "reset_dag_runs": True, "include_downstream": True, **which}
         self.client._call("POST", f"/dags/{DAG}/clearTaskInstances", json=body)
@@ -130,7 +135,7 @@ def test_a_migration_that_is_stopped_at_every_gate_loses_nothing(scene: Scene) -
     everything = set(scene.sides())
 
     # A dry run shows all and changes nothing.
-    assert scene.run("dry", dry_run=True) == "success"
+    assert scene.run("dry", dry_run=True) == "success", scene.why("dry")
     assert scene.on_target() == set()
     assert topic_names(scene.clusters.target) == set()
 
@@ -168,15 +173,15 @@ def test_a_migration_that_is_stopped_at_every_gate_loses_nothing(scene: Scene) -
 
     # Cleared once more it goes on where it stopped, and passes.
     scene.clear("first", only_failed=True)
-    assert scene.follow("first", {}) == "success"
+    assert scene.follow("first", {}) == "success", scene.why("first")
     assert scene.on_target() == everything
 
     # The finished migration run again changes nothing and says so; so does any of its tasks, cleared.
-    assert scene.run("again") == "success"
+    assert scene.run("again") == "success", scene.why("again")
     assert "nothing to do" in scene.log("again", "fulfilment.switch")
     assert "has finished" in scene.log("again", "preflight")
     scene.clear("again", task_ids=["switch_producers.order-api"], include_downstream=False)
-    assert scene.follow("again", {}) == "success"
+    assert scene.follow("again", {}) == "success", scene.why("again")
 
     scene.stage.shop.stop_producers()
     counted = wait_until_complete(scene.stage.shop.witness_directory, readers(), timeout=90, quiet=8)
