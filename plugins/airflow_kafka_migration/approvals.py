@@ -71,11 +71,14 @@ class PlanApproval(ApprovalOperator):
             self.log.info("The answer was given already, to an attempt that Airflow then lost.")
             self._take(context, kept["answer"], kept["answered_by"])
             return
+        from kafka_migration.passes import when
+
         told = self._told(context)
         if told is None:
             self.log.info("Nobody is asked: what this approval is for has been done already.")
             return
-        self.body = told
+        # Airflow keeps showing the first text of a task that was cleared and asks again: so the text says its time.
+        self.body = f"As of {when()}; after a clear, the task's log has the newest.\n\n{told}"
         if is_dry(context):
             self.log.info("Dry run: nobody is asked. A real run would ask: %s\n\n%s", self.subject, self.body)
             return

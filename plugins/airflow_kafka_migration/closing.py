@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, TriggerRule
 
 from airflow_kafka_migration.approvals import approval_key
-from airflow_kafka_migration.failures import StepRefused, retries
+from airflow_kafka_migration.failures import StepFailed, StepRefused, retries
 from airflow_kafka_migration.links import EvidenceLink
 from airflow_kafka_migration.names import is_dry, purpose_of
 from airflow_kafka_migration.state import LOCKS, AssetRecords, plan_asset
@@ -56,8 +56,12 @@ class EvidenceOperator(BaseOperator):
             # After a failure services stand where the failure left them: that is said by the failed step, not here.
             return closing_look(run) if moved else StepReport("the run did not come to its end")
 
-        carry_out(context, self.plan, look, as_started=True)
-        verdict = self._publish(context, states)
+        ended = "success"
+        try:
+            carry_out(context, self.plan, look, as_started=True)
+        except StepFailed:
+            ended = "failed"  # its record says why; the evidence of all the others is written all the same
+        verdict = self._publish(context, {**states, self.task_id: ended})
         if verdict != "PASS":
             # Failed, so that whoever clears the failed tasks of a run clears this one with them: a gate that is run
             # again must not judge by what was true before.
@@ -87,7 +91,7 @@ class EvidenceOperator(BaseOperator):
                 triggered_by=dag_run.triggering_user_name or "Airflow",
                 reason=str(context["params"].get("reason") or ""),
                 dry_run=is_dry(context),
-                steps={task: states.get(task) for task in self.judged} | {ti.task_id: "success"},
+                steps={task: states.get(task) for task in (*self.judged, self.task_id)},
                 approvals=tuple(_approval(records, ti.dag_id, ti.run_id, task, states) for task in self.asked),
                 points=recorded_points(loaded.graph, current_pass(records)),
             ),
@@ -123,7 +127,7 @@ class GateOperator(BaseOperator):
     def execute(self, context: Context) -> str:
         from airflow_kafka_migration.audit import LOG
         from airflow_kafka_migration.evidence import evidence_root
-        from airflow_kafka_migration.runs import open_run
+        from airflow_kafka_migration.runs import open_run, started_plan
         from kafka_migration.errors import MigrationError
         from kafka_migration.evidence.bundle import EVIDENCE_JSON, Bundle
         from kafka_migration.steps.closing import finish
@@ -131,8 +135,8 @@ class GateOperator(BaseOperator):
         ti = context["ti"]
         records = AssetRecords(context, plan_asset(self.plan))
         try:
-            run = open_run(context, self.plan, LOG, as_started=True)
-            bundle = Bundle(evidence_root(run.plan), self.plan, purpose_of(ti.dag_id), ti.run_id)
+            plan = started_plan(context, self.plan).plan
+            bundle = Bundle(evidence_root(plan), self.plan, purpose_of(ti.dag_id), ti.run_id)
             evidence = json.loads((bundle.folder / EVIDENCE_JSON).read_text(encoding="utf-8"))
         except (OSError, MigrationError) as error:
             LOG.error("There is no evidence to judge by: %s", error)
@@ -143,13 +147,13 @@ class GateOperator(BaseOperator):
             LOG.error("%s", cause)
         LOG.info("evidence: %s", bundle)
         records.set(
-            f"verdict/{run.purpose}",
-            {"run_id": ti.run_id, "verdict": verdict, "at": time.time(), "dry_run": run.dry_run},
+            f"verdict/{purpose_of(ti.dag_id)}",
+            {"run_id": ti.run_id, "verdict": verdict, "at": time.time(), "dry_run": is_dry(context)},
         )
         if verdict != "PASS":
             raise StepRefused(f"verdict {verdict}: {'; '.join(evidence['because'])[:500]}")
-        finish(run)
-        if not run.dry_run:
+        finish(open_run(context, self.plan, LOG, as_started=True))
+        if not is_dry(context):
             context["outlet_events"][plan_asset(self.plan)].extra = {"run_id": ti.run_id, "verdict": verdict}
         return str(verdict)
 

@@ -16,6 +16,9 @@ PAGES = "/kafka-migration"
 DOCUMENTS = "data_docs"
 """The folder beside the evidence for the pages that checks leave."""
 
+PARAMETERS = frozenset({"dry_run", "reason"})
+"""What a run may be triggered with; all else stands in the plan."""
+
 LOCKING = ("migrate",)
 """The purposes whose runs hold the topics and services that they touch."""
 

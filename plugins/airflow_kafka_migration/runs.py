@@ -14,10 +14,10 @@ from confluent_kafka import KafkaException
 from airflow_kafka_migration.evidence import evidence_root
 from airflow_kafka_migration.hooks import connection_parts, open_clusters
 from airflow_kafka_migration.lock import AirflowClaims, Claim, Touched, hold, holds
-from airflow_kafka_migration.names import DOCUMENTS, FIRST_TASK, LOCKING, dag_id, is_dry, purpose_of
+from airflow_kafka_migration.names import DOCUMENTS, FIRST_TASK, LOCKING, PARAMETERS, dag_id, is_dry, purpose_of
 from airflow_kafka_migration.state import AssetRecords, plan_asset
 from kafka_migration.clusters.client import CONNECT_TIMEOUT
-from kafka_migration.errors import PlanChanged
+from kafka_migration.errors import PlanChanged, Refused
 from kafka_migration.evidence.bundle import Bundle
 from kafka_migration.plan.load import BrokenPlan, LoadedPlan, difference, find_plan, load_plans, parse_plan
 from kafka_migration.run import Run
@@ -38,6 +38,7 @@ def open_run(context: Context, plan_name: str, log: logging.Logger, *, as_starte
     if as_started:
         loaded = started_plan(context, plan_name)
     else:
+        _only_known_parameters(context)
         loaded = find_plan(plan_name)
         _same_plan(context, loaded, records)
     clusters = open_clusters(loaded.plan, log)
@@ -75,6 +76,16 @@ def take_lock(context: Context, run: Run) -> None:
         Claim(ti.dag_id, ti.run_id, began, held=False, touched=_touched(run)),
         [dag_id(name, purpose) for name in names for purpose in LOCKING],
     )
+
+
+def _only_known_parameters(context: Context) -> None:
+    """Airflow takes any key: a mistyped `dry_run` would be a real run."""
+    unknown = sorted(set(context["dag_run"].conf or {}) - PARAMETERS)
+    if unknown:
+        raise Refused(
+            f"The run was triggered with parameters that there are not: {', '.join(unknown)}. Nothing was done."
+            f" Known are {', '.join(sorted(PARAMETERS))}; everything else stands in the plan. Trigger a new run."
+        )
 
 
 def _documents(context: Context, loaded: LoadedPlan) -> Path | None:

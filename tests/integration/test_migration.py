@@ -139,6 +139,11 @@ def test_a_migration_that_is_stopped_at_every_gate_loses_nothing(scene: Scene) -
     assert scene.on_target() == set()
     assert topic_names(scene.clusters.target) == set()
 
+    # A mistyped parameter is no real run.
+    assert scene.run("mistyped", dryrun=True) == "failed"
+    assert "dryrun" in scene.log("mistyped", "preflight")
+    assert topic_names(scene.clusters.target) == set()
+
     # Each approval rejected: the run fails, and nothing behind it has moved.
     assert scene.run("topics_rejected", {"approve_topics": "Reject"}) == "failed"
     assert topic_names(scene.clusters.target) == set()

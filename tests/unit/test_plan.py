@@ -273,3 +273,15 @@ def test_writer_that_a_person_moves_shares_no_topic_under_strict_order() -> None
     assert len(told) == 1
     assert "order-api, payments all write orders" in told[0]
     assert "payments is moved by hand" in told[0]
+
+
+def test_value_of_any_kind_where_a_word_is_due_is_told_and_takes_no_other_plan_with_it(tmp_path: Path) -> None:
+    for number, (key, value) in enumerate((k, v) for k in ("scheme", "order") for v in (["strict"], {"a": 1}, 3, None)):
+        data = yaml.safe_load(SHOP) | {"plan": f"bad-{number}", key: value}
+        (tmp_path / f"bad-{number}.yaml").write_text(yaml.safe_dump(data))
+    (tmp_path / "orders.yaml").write_text(SHOP)
+    loaded = load_plans(tmp_path)
+    assert [entry.plan.plan for entry in loaded if isinstance(entry, LoadedPlan)] == ["orders"]
+    broken = [entry for entry in loaded if isinstance(entry, BrokenPlan)]
+    assert len(broken) == 8
+    assert not any("fault of the loader" in str(entry.error) for entry in broken)

@@ -75,6 +75,9 @@ def load_plans(folder: Path | None = None) -> list[LoadedPlan | BrokenPlan]:
             found.append(loaded)
         except PlanError as error:
             found.append(BrokenPlan(_dag_name(file), file, error))
+        except Exception as error:  # a file that finds a fault in this loader must not take the other plans with it
+            told = f"the file cannot be judged ({type(error).__name__}: {error}); this is a fault of the loader"
+            found.append(BrokenPlan(_dag_name(file), file, PlanError(file.name, [told])))
     return _with_names_of_their_own(found)
 
 

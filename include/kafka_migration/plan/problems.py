@@ -62,7 +62,7 @@ def _problem(item: ErrorDetails, model: type[BaseModel]) -> str:
         return unknown("key", key, owner.model_fields)
     if kind == "literal_error":
         allowed = re.findall(r"'([^']*)'", item["ctx"]["expected"])
-        if found in NOT_YET_VALUES:
+        if isinstance(found, str) and found in NOT_YET_VALUES:
             return f"{found}: not yet; allowed now: {', '.join(allowed)}"
         return unknown(f"value {_shown(found)}", found, allowed)
     needed = _NEEDED.get(kind, item["msg"]).format(**item.get("ctx", {}))
