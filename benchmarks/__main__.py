@@ -55,9 +55,11 @@ def _plan_without_approvals(folder: Path) -> LoadedPlan:
     return load_plan(file)
 
 
-def _stage(console: Console) -> Stage:
+def _stage(console: Console, name: str) -> Stage:
+    state = paths.state_folder() / f"bench-{name}"
+    state.mkdir(parents=True, exist_ok=True)
     return Stage(
-        paths.state_folder(),
+        state,
         dags=_CHECKOUT / "dags",
         plugins=_CHECKOUT / "plugins",
         say=lambda text: console.print(text, highlight=False),
@@ -66,7 +68,7 @@ def _stage(console: Console) -> Stage:
 
 
 def _with_script(console: Console, plan: LoadedPlan) -> tuple[dict[str, Pause], dict[str, Pause], float]:
-    stage = _stage(console)
+    stage = _stage(console, "script")
     try:
         stage.start()
         time.sleep(max(0.0, _HISTORY - stage.shop_has_run))
@@ -86,7 +88,7 @@ def _with_script(console: Console, plan: LoadedPlan) -> tuple[dict[str, Pause], 
 
 
 def _with_dag(console: Console) -> tuple[dict[str, Pause], float, float]:
-    stage = _stage(console)
+    stage = _stage(console, "dag")
     try:
         stage.start()
         stage.client.wait_for_dag(DAG, 60.0, stage.raise_if_dead)
