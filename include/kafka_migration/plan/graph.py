@@ -52,6 +52,9 @@ class Graph:
     def units(self) -> tuple[Unit, ...]:
         return (*self.producers, *self.readers)
 
+    def unit(self, name: str) -> Unit:
+        return next(u for u in self.units if u.name == name)
+
     def unit_of(self, service: str) -> Unit:
         return next(u for u in self.units if service in u.services)
 

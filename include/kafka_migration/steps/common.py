@@ -16,7 +16,6 @@ from kafka_migration.plan.model import Service
 from kafka_migration.report import StepReport, Table
 from kafka_migration.run import Run
 from kafka_migration.services.controller import Controller, Observation
-from kafka_migration.sides import Side
 
 T = TypeVar("T")
 
@@ -120,7 +119,3 @@ def observations_table(title: str, seen: dict[str, Observation]) -> Table:
             for name, o in sorted(seen.items())
         ),
     )
-
-
-def address_of(run: Run, side: Side) -> str:
-    return run.clusters.addresses.of(side)

@@ -54,7 +54,7 @@ def producers(run: Run) -> str | None:
 
 def consumers(run: Run, unit: str) -> str | None:
     """Before a unit of reading services moves."""
-    of = next(u for u in run.graph.units if u.name == unit)
+    of = run.graph.unit(unit)
     current = current_pass(run.records)
     if all(current.switched(name) for name in of.services):
         return None

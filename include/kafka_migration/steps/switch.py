@@ -14,7 +14,6 @@ from kafka_migration.groups.describe import describe_groups
 from kafka_migration.groups.drain import Proof
 from kafka_migration.offsets import Which, read_offsets
 from kafka_migration.passes import Pass, current_pass, when
-from kafka_migration.plan.graph import Unit
 from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import Run
 from kafka_migration.services.controller import Controller, Observation, State
@@ -40,7 +39,7 @@ def switch_producers(run: Run, unit: str) -> StepReport:
 
     `order: strict`: all are stopped before one starts on the target. `relaxed`: one after the other.
     """
-    services = _unit(run, unit).services
+    services = run.graph.unit(unit).services
     current = current_pass(run.records)
     if not run.dry_run:
         missing = seeds_missing(run)
@@ -58,7 +57,7 @@ def switch_producers(run: Run, unit: str) -> StepReport:
 
 def hold(run: Run, unit: str) -> StepReport:
     """Stop the producers that share a topic with a processor; they start on the target together with it."""
-    held = _unit(run, unit).held
+    held = run.graph.unit(unit).held
     current = current_pass(run.records)
     before = observe_all(run.controllers[name] for name in held)
     to_stop = [n for n in held if before[n].state is State.RUNNING and before[n].side is not Side.TARGET]
@@ -82,7 +81,7 @@ def switch_consumers(run: Run, unit: str) -> StepReport:
     Ends and seeds are read again right before. Raises `StragglerFound` when messages came behind the cutover point and
     another reader has left already, `Refused` when a group is not drained after all.
     """
-    of = _unit(run, unit)
+    of = run.graph.unit(unit)
     current = current_pass(run.records)
     services = list(of.services)
     readers = [n for n in services if run.plan.service(n).consumes]
@@ -293,10 +292,6 @@ def _any_on_target(run: Run, services: Sequence[str]) -> bool:
 def _seen_finding(run: Run, controller: Controller, seen: Observation) -> Finding:
     how = "by its groups and topics in Kafka" if controller.manual else seen.how
     return Finding(f"service-moved/{controller.service.name}", Status.PASS, f"{seen} ({how})")
-
-
-def _unit(run: Run, name: str) -> Unit:
-    return next(u for u in run.graph.units if u.name == name)
 
 
 def _split(line: str) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from typing import Any
 from kafka_migration.clusters.client import Cluster
 from kafka_migration.groups.commits import committed
 from kafka_migration.groups.drain import Position
-from kafka_migration.offsets import Offsets, TopicPartition, Which, read_several
+from kafka_migration.offsets import TopicPartition, Which, read_several
 from kafka_migration.passes import Pass
 from kafka_migration.run import Run
 from kafka_migration.steps.drain import positions_now
@@ -161,8 +161,3 @@ def totals(rows: list[CoverageRow]) -> dict[str, int]:
         "source_visible": sum(r.source_visible or 0 for r in seen.values()),
         "target_visible": sum(r.target_visible or 0 for r in seen.values()),
     }
-
-
-def starts_of(offsets: Offsets) -> dict[str, int]:
-    """Offsets by `topic/number`, sorted."""
-    return {str(tp): offset for tp, offset in sorted(offsets.items())}
