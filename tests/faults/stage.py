@@ -1,0 +1,172 @@
+"""One stage for the whole table: clusters and Airflow stand, every cell gets a shop, topics, groups and a plan anew."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from demo import paths
+from demo.kafka import KafkaCluster
+from demo.rest import AirflowClient
+from demo.shop import Shop
+from demo.shop.catalogue import TOPICS, readers
+from demo.stage import Say, Stage
+from demo.waiting import wait_until
+from tests.faults.plugins.rendezvous import VARIABLE, Rendezvous
+
+ROOT = Path(__file__).resolve().parents[2]
+
+_WITHIN = 60.0
+_SETTINGS = {
+    # A task whose worker is silent is given up after these seconds, not after 300; looked for every 2, not 10.
+    "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "12",
+    "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "2",
+    # A scheduler or triggerer that is silent counts as dead after 8, not 30, and its tasks are taken over every 3.
+    "SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "2",
+    "SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "8",
+    "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "3",
+    "TRIGGERER__JOB_HEARTBEAT_SEC": "2",
+    "TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "8",
+    "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
+}
+
+
+class FaultStage:
+    """The real stage with shortened patience, and with a rendezvous in its tasks."""
+
+    def __init__(self, state: Path, say: Say) -> None:
+        state.mkdir(parents=True, exist_ok=True)
+        self._state = state
+        self._stage = Stage(
+            state, dags=ROOT / "dags", plugins=Path(__file__).parent / "plugins", say=say, command="faults"
+        )
+        self.plans = state / "plans"
+        self.plans.mkdir()
+        self.rendezvous = Rendezvous(state / "rendezvous")
+        self._shops = 0
+
+    @property
+    def client(self) -> AirflowClient:
+        return self._stage.client
+
+    @property
+    def shop(self) -> Shop:
+        return self._stage.shop
+
+    @property
+    def source(self) -> KafkaCluster:
+        return self._stage.source
+
+    @property
+    def target(self) -> KafkaCluster:
+        return self._stage.target
+
+    @property
+    def clusters(self) -> tuple[KafkaCluster, KafkaCluster]:
+        return self._stage.source, self._stage.target
+
+    @property
+    def evidence(self) -> Path:
+        return self._stage.evidence
+
+    @property
+    def airflow_logs(self) -> Path:
+        return self._stage.airflow.logs
+
+    def raise_if_dead(self) -> None:
+        self._stage.raise_if_dead()
+
+    def start(self) -> None:
+        with _environment(
+            {f"AIRFLOW__{name}": value for name, value in _SETTINGS.items()}
+            | {"KAFKA_MIGRATION_PLANS": str(self.plans), VARIABLE: str(self._state / "rendezvous")}
+        ):
+            self._stage.start()
+
+    def stop(self) -> None:
+        self._stage.stop()
+
+    def renew(self, plan: str, text: str) -> None:
+        """An open shop on the source and nothing on the target; that plan is the only one."""
+        self.rendezvous.clear()
+        for former in self.plans.glob("*.yaml"):
+            former.unlink()
+        (self.plans / f"{plan}.yaml").write_text(text, encoding="utf-8")
+        self.shop.stop()
+        for cluster in self.clusters:
+            _empty(cluster)
+        self._shops += 1
+        self._stage.shop = Shop(self._state / f"shop-{self._shops}", paths.socket_folder(self._state))
+        self.shop.prepare(self.source.bootstrap_servers)
+        self.shop.start()
+        self._tell_airflow_of_the_shop()
+
+    def forget_shop(self) -> None:
+        """The logs of a shop that has closed are of no more use."""
+        shutil.rmtree(self.shop.directory, ignore_errors=True)
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process of this stage, whoever its parent is."""
+        return [process for process in psutil.process_iter() if _mark(process) == str(self._state)]
+
+    def _tell_airflow_of_the_shop(self) -> None:
+        """Each shop has a password of its own."""
+        connection = next(one for one in self._stage._connections() if one.id == "shop_supervisor")
+        self.client._send("DELETE", f"/connections/{connection.id}")
+        self.client.add_connection(connection)
+
+
+def _empty(cluster: KafkaCluster) -> None:
+    """No topic and no group of the shop is left on it."""
+    admin = AdminClient({"bootstrap.servers": cluster.bootstrap_servers})
+    names = {topic.name for topic in TOPICS}
+    there = names & set(admin.list_topics(timeout=10).topics)
+    if there:
+        for future in admin.delete_topics(sorted(there), operation_timeout=30).values():
+            future.result()
+    wait_until(
+        lambda: not names & set(admin.list_topics(timeout=10).topics), timeout=_WITHIN, what="the topics to be gone"
+    )
+
+    def deleted() -> bool:
+        """A group whose members were killed has them until their session times out."""
+        left = set(readers()) & {group.group_id for group in admin.list_consumer_groups().result().valid}
+        if not left:
+            return True
+        for future in admin.delete_consumer_groups(sorted(left)).values():
+            try:
+                future.result()
+            except KafkaException:
+                return False
+        return True
+
+    wait_until(deleted, timeout=_WITHIN, what=f"the groups on {cluster.name} to be gone")
+
+
+def _mark(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get("KAFKA_MIGRATION_STAGE")
+    except (psutil.Error, OSError):
+        return None
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """For the processes that are started meanwhile."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
