@@ -2,7 +2,8 @@
 
 Airflow's four components spend most of their start on the same imports: forked, all are up in half the
 time. A command that ends is started anew; one that ends at its very start ends them all, since it will
-not do better the second time. Knows no application by name: what to import and to run comes in a file.
+not do better the second time; one that was killed would. Knows no application by name: what to import and to
+run comes in a file.
 """
 
 from __future__ import annotations
@@ -87,11 +88,11 @@ def _ended() -> Iterator[tuple[int, int]]:
 
 
 def _replace(pid: int, status: int, commands: Commands, running: dict[int, _Run]) -> bool:
-    """Start the ended command anew, unless it ended at its very start."""
+    """Start the ended command anew, unless it ended by itself at its very start."""
     ended = running.pop(pid)
     code = os.waitstatus_to_exitcode(status)
     print(f"{ended.command.name} ended with exit code {code}; its log is {commands.log(ended.command)}", flush=True)
-    if time.monotonic() - ended.started < _SHORTEST_LIFE:
+    if code != -signal.SIGKILL and time.monotonic() - ended.started < _SHORTEST_LIFE:
         return False
     running[_fork(commands, ended.command)] = _Run(ended.command, time.monotonic())
     return True

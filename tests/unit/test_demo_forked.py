@@ -94,11 +94,18 @@ def test_a_command_that_ends_at_its_very_start_ends_them_all_and_is_named(applic
     assert not any(psutil.pid_exists(pid) for pid in pids(commands, "one"))
 
 
-def test_a_command_that_ends_later_is_started_anew_and_the_others_go_on(application: Path) -> None:
-    process, commands = start(application, RUN_WITHOUT_A_SHORTEST_LIFE, one=["stays"], two=["stays"])
+@pytest.mark.parametrize(
+    ("program", "number"),
+    [(RUN_WITHOUT_A_SHORTEST_LIFE, signal.SIGTERM), (RUN, signal.SIGKILL)],
+    ids=["later", "killed"],
+)
+def test_a_command_that_ends_later_or_was_killed_is_started_anew_and_the_others_go_on(
+    application: Path, program: str, number: signal.Signals
+) -> None:
+    process, commands = start(application, program, one=["stays"], two=["stays"])
     started(commands, "one", "two")
 
-    os.kill(pids(commands, "one")[0], signal.SIGKILL)
+    os.kill(pids(commands, "one")[0], number)
 
     wait_until(lambda: len(pids(commands, "one")) == 2, timeout=20, what="the command to be started anew")
     assert psutil.pid_exists(pids(commands, "two")[0])
