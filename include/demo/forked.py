@@ -1,9 +1,9 @@
 """Runs several commands of one Python application as forks of a process that has imported it once.
 
 Airflow's four components spend most of their start on the same imports: forked, all are up in half the
-time. A command that ends is started anew; one that ends at its very start ends them all, since it will
-not do better the second time; one that was killed would. Knows no application by name: what to import and to
-run comes in a file.
+time. A command that ends is started anew, once nothing of it is left; one that ends at its very start ends
+them all, since it will not do better the second time; one that was killed would. Knows no application by
+name: what to import and to run comes in a file.
 """
 
 from __future__ import annotations
@@ -94,6 +94,9 @@ def _replace(pid: int, status: int, commands: Commands, running: dict[int, _Run]
     print(f"{ended.command.name} ended with exit code {code}; its log is {commands.log(ended.command)}", flush=True)
     if code != -signal.SIGKILL and time.monotonic() - ended.started < _SHORTEST_LIFE:
         return False
+    # As a service manager does: what it had started still holds its database connections, and so its locks.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
     running[_fork(commands, ended.command)] = _Run(ended.command, time.monotonic())
     return True
 

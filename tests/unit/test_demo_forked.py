@@ -20,6 +20,8 @@ import os, sys, time
 print(os.getpid(), os.getppid(), flush=True)
 if sys.argv[1] == "ends":
     sys.exit(7)
+if sys.argv[1] == "has a child" and os.fork() == 0:
+    print(os.getpid(), os.getppid(), flush=True)
 while True:
     time.sleep(60)
 """
@@ -109,5 +111,18 @@ def test_a_command_that_ends_later_or_was_killed_is_started_anew_and_the_others_
 
     wait_until(lambda: len(pids(commands, "one")) == 2, timeout=20, what="the command to be started anew")
     assert psutil.pid_exists(pids(commands, "two")[0])
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+
+
+def test_nothing_of_a_killed_command_is_left_when_it_is_started_anew(application: Path) -> None:
+    process, commands = start(application, RUN, one=["has a child"])
+    wait_until(lambda: len(pids(commands, "one")) == 2, timeout=20, what="the command and its child to start")
+    first, child = pids(commands, "one")
+
+    os.kill(first, signal.SIGKILL)
+
+    wait_until(lambda: len(pids(commands, "one")) == 4, timeout=20, what="the command to be started anew")
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 0
