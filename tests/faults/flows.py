@@ -1,4 +1,4 @@
-"""The flows that faults are brought into: a plan, the state to begin from, the DAG to trigger, and how its end is judged."""
+"""The flows that faults are brought into: a plan, a state to begin from, a DAG to trigger, a rule for the end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PLAN = ROOT / "include" / "plans" / "orders.yaml"
 
 @dataclass(frozen=True)
 class Flow:
-    """`text` is the plan under a name of its own. `begin` brings the open shop into the state that the flow starts from.
+    """`text` is the plan under a name of its own; `begin` brings the open shop into the state it begins from.
 
     `ends_on_target`: where every group must read at the end. `order_may_bend`: messages out of order are no fault.
     """

@@ -24,10 +24,12 @@ class Followed:
         self._asked: dict[str, float] = {}
         self._looked = 0.0
         self.clears = 0
-        self.retries: dict[str, int] = {}
+
+    def trigger(self) -> None:
+        self._client.trigger(self._dag_id, self._run_id, {})
 
     def to_its_end(self, *, timeout: float, clears: int, meanwhile: Callable[[], None]) -> str:
-        """The state of the run in the end; it is cleared that often where it fails. `meanwhile` is called all the time."""
+        """The run's state in the end; it is cleared that often where it fails. `meanwhile` is called all the time."""
 
         def over() -> bool:
             meanwhile()
@@ -51,6 +53,10 @@ class Followed:
         """When the task succeeded."""
         row = self.tasks().get(task)
         return row.ended if row is not None and row.state == "success" else None
+
+    def retries(self) -> int:
+        """Attempts of tasks beyond the first, those after a clear included."""
+        return sum(max(0, row.try_number - 1) for row in self.tasks().values())
 
     def why(self) -> str:
         """The last error of each task that failed."""

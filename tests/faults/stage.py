@@ -5,21 +5,21 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
+from tests.faults.cluster import FaultCluster
+from tests.faults.plugins.rendezvous import VARIABLE, Rendezvous
+from tests.faults.shop import FaultShop
 
 from demo import paths
-from demo.kafka import KafkaCluster
 from demo.rest import AirflowClient
-from demo.shop import Shop
 from demo.shop.catalogue import TOPICS, readers
 from demo.stage import Say, Stage
 from demo.waiting import wait_until
-from tests.faults.plugins.rendezvous import VARIABLE, Rendezvous
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -47,6 +47,10 @@ class FaultStage:
         self._stage = Stage(
             state, dags=ROOT / "dags", plugins=Path(__file__).parent / "plugins", say=say, command="faults"
         )
+        self.source = self._stage.source = FaultCluster("source", state / "source")
+        self.target = self._stage.target = FaultCluster("target", state / "target")
+        self._sockets = paths.socket_folder(state)
+        self.shop = self._stage.shop = FaultShop(state / "shop-0", self._sockets)
         self.plans = state / "plans"
         self.plans.mkdir()
         self.rendezvous = Rendezvous(state / "rendezvous")
@@ -55,22 +59,6 @@ class FaultStage:
     @property
     def client(self) -> AirflowClient:
         return self._stage.client
-
-    @property
-    def shop(self) -> Shop:
-        return self._stage.shop
-
-    @property
-    def source(self) -> KafkaCluster:
-        return self._stage.source
-
-    @property
-    def target(self) -> KafkaCluster:
-        return self._stage.target
-
-    @property
-    def clusters(self) -> tuple[KafkaCluster, KafkaCluster]:
-        return self._stage.source, self._stage.target
 
     @property
     def evidence(self) -> Path:
@@ -96,14 +84,15 @@ class FaultStage:
     def renew(self, plan: str, text: str) -> None:
         """An open shop on the source and nothing on the target; that plan is the only one."""
         self.rendezvous.clear()
+        self._mend()
         for former in self.plans.glob("*.yaml"):
             former.unlink()
         (self.plans / f"{plan}.yaml").write_text(text, encoding="utf-8")
         self.shop.stop()
-        for cluster in self.clusters:
+        for cluster in (self.source, self.target):
             _empty(cluster)
         self._shops += 1
-        self._stage.shop = Shop(self._state / f"shop-{self._shops}", paths.socket_folder(self._state))
+        self.shop = self._stage.shop = FaultShop(self._state / f"shop-{self._shops}", self._sockets)
         self.shop.prepare(self.source.bootstrap_servers)
         self.shop.start()
         self._tell_airflow_of_the_shop()
@@ -112,9 +101,45 @@ class FaultStage:
         """The logs of a shop that has closed are of no more use."""
         shutil.rmtree(self.shop.directory, ignore_errors=True)
 
+    def component(self, name: str) -> int:
+        """The process of one of Airflow's components, not one that this has started itself."""
+        log = str(self._stage.airflow.logs / f"{name}.log")
+        components = psutil.Process(self._stage.airflow._processes["components"].pid)
+        found: list[int] = []
+
+        def there() -> bool:
+            found[:] = [process.pid for process in components.children() if _output(process) == log]
+            return bool(found)
+
+        wait_until(there, timeout=_WITHIN, what=f"Airflow's {name} to run")
+        return found[0]
+
+    def end_orphans(self) -> list[str]:
+        """End what a killed process has left behind; what was ended."""
+        own = {process.pid for process in psutil.Process().children(recursive=True)}
+        orphans = [process for process in self.processes() if process.pid not in own and process.pid != os.getpid()]
+        named = []
+        for process in orphans:
+            with suppress(psutil.NoSuchProcess):
+                named.append(f"{' '.join(process.cmdline())[:80].strip()} ({process.pid})")
+                process.kill()
+        psutil.wait_procs(orphans, timeout=_WITHIN)
+        return named
+
     def processes(self) -> list[psutil.Process]:
         """Every process of this stage, whoever its parent is."""
         return [process for process in psutil.process_iter() if _mark(process) == str(self._state)]
+
+    def _mend(self) -> None:
+        """Whatever the last cell has left broken where it was broken off."""
+        for process in self.processes():
+            with suppress(psutil.NoSuchProcess):
+                if process.status() == psutil.STATUS_STOPPED:
+                    process.resume()
+        for cluster in (self.source, self.target):
+            cluster.network.mend()
+            cluster.start()
+            cluster.wait_ready()
 
     def _tell_airflow_of_the_shop(self) -> None:
         """Each shop has a password of its own."""
@@ -123,7 +148,7 @@ class FaultStage:
         self.client.add_connection(connection)
 
 
-def _empty(cluster: KafkaCluster) -> None:
+def _empty(cluster: FaultCluster) -> None:
     """No topic and no group of the shop is left on it."""
     admin = AdminClient({"bootstrap.servers": cluster.bootstrap_servers})
     names = {topic.name for topic in TOPICS}
@@ -148,6 +173,13 @@ def _empty(cluster: KafkaCluster) -> None:
         return True
 
     wait_until(deleted, timeout=_WITHIN, what=f"the groups on {cluster.name} to be gone")
+
+
+def _output(process: psutil.Process) -> str | None:
+    try:
+        return os.readlink(f"/proc/{process.pid}/fd/1")
+    except OSError:
+        return None
 
 
 def _mark(process: psutil.Process) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from pkgutil import resolve_name
@@ -16,7 +17,10 @@ from typing import Any
 from rendezvous import VARIABLE, Rendezvous
 
 ENTRY = "entry"
-"""The step begins, or is resumed: nothing has been looked at."""
+"""The step begins: nothing has been looked at."""
+
+WATCHED = "watched"
+"""A trigger looks for the first time; the process is the triggerer's."""
 
 BEHIND = {
     "kafka_migration.steps.topics:create_topics": "created",
@@ -45,7 +49,7 @@ def install() -> None:
     real = failures.retries
     failures.retries = lambda: {**real(), "retry_delay": _RETRY_AFTER}
 
-    from airflow_kafka_migration import approvals, closing, operators, sensors
+    from airflow_kafka_migration import approvals, closing, operators, sensors, triggers
 
     for operator in (operators.StepOperator, closing.EvidenceOperator, closing.GateOperator):
         _enter(operator, "execute")
@@ -53,6 +57,7 @@ def install() -> None:
         _enter(approvals.PlanApproval, method)
     for method in ("execute", "resume"):
         _enter(sensors.WaitOperator, method)
+    _watch(triggers.WaitTrigger)
 
 
 def _enter(operator: Any, method: str) -> None:
@@ -64,12 +69,38 @@ def _enter(operator: Any, method: str) -> None:
         global _task
         _task = self.task_id
         _wrap_the_rest()
-        if hasattr(self, "patience") and _rendezvous().defer:
-            self.patience = 0.0
+        if moment == ENTRY and hasattr(self, "patience") and _rendezvous().defer:
+            _leave_to_the_trigger(self)
         _rendezvous().meet(f"{_task}@{moment}")
         return real(self, context, *args, **kwargs)
 
     setattr(operator, method, entered)
+
+
+def _watch(trigger: Any) -> None:
+    real = trigger._look
+
+    @functools.wraps(real)
+    def looked(self: Any, *args: Any) -> Any:
+        _rendezvous().meet(f"{self.task_instance.task_id}@{WATCHED}")
+        return real(self, *args)
+
+    trigger._look = looked
+
+
+def _leave_to_the_trigger(operator: Any) -> None:
+    """What the worker would see at its first look is not enough for it."""
+    from kafka_migration.waiting import Outcome
+
+    operator.patience = 0.0
+    step = resolve_name(operator.step)
+    real = step.look
+
+    def look(*args: Any) -> Any:
+        seen = real(*args)
+        return replace(seen, outcome=Outcome.WAITING) if seen.outcome is Outcome.DONE else seen
+
+    step.look = look
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Where a task and the harness meet: the task says that it is at a point, and waits until the harness has done its deed.
+"""Where a task and the harness meet: the task says that it is at a point, and waits until the harness has done a deed.
 
 Files in one folder, so that both sides survive the other's death. Nothing happens at a point that is not armed, and
 nothing a second time. A task waits no longer than its bound: a dead harness holds up nobody.
@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 VARIABLE = "FAULTS_RENDEZVOUS"
 
@@ -53,6 +54,11 @@ class Rendezvous:
         part.write_text(json.dumps({"points": list(points), "defer": defer}), encoding="utf-8")
         part.replace(self._folder / _ARMED)
 
+    def arm_too(self, point: str) -> None:
+        """One point more."""
+        armed = self._armed()
+        self.arm([*armed["points"], point], defer=bool(armed["defer"]))
+
     def clear(self) -> None:
         """Nothing is armed, and nothing has happened."""
         for file in self._folder.glob("*"):
@@ -63,6 +69,10 @@ class Rendezvous:
         files = self._folder.glob("*.here")
         found = [Arrival(**json.loads(file.read_text(encoding="utf-8"))) for file in files]
         return sorted(found, key=lambda arrival: arrival.at)
+
+    def arrival(self, point: str) -> Arrival | None:
+        """Who has come to that point, if anybody has."""
+        return next((arrival for arrival in self.arrivals() if arrival.point == point), None)
 
     def release(self, arrival: Arrival) -> None:
         """Let it go on."""
@@ -95,9 +105,9 @@ class Rendezvous:
             part.unlink()
         return True
 
-    def _armed(self) -> dict[str, object]:
+    def _armed(self) -> dict[str, Any]:
         with contextlib.suppress(FileNotFoundError):
-            armed: dict[str, object] = json.loads((self._folder / _ARMED).read_text(encoding="utf-8"))
+            armed: dict[str, Any] = json.loads((self._folder / _ARMED).read_text(encoding="utf-8"))
             return armed
         return {}
 

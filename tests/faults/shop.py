@@ -1,0 +1,42 @@
+"""The live shop whose services and supervisor can be killed; the supervisor comes back as an init system does it."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+
+import psutil
+
+from demo.processes import OwnedProcess
+from demo.shop import Shop
+from demo.shop.catalogue import SERVICES
+from demo.waiting import wait_until
+
+_WITHIN = 60.0
+
+
+class FaultShop(Shop):
+    """A shop in one folder."""
+
+    _left: list[psutil.Process]
+
+    def kill_service(self, name: str) -> None:
+        """Where it runs; its supervisor starts it again."""
+        pid = self.status()[name].pid
+        if pid is not None:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+    def kill_supervisor(self) -> None:
+        """Its services see that it has gone, and end."""
+        assert self._supervisord is not None
+        self._left = psutil.Process(self._supervisord.pid).children()
+        self._supervisord.kill()
+
+    def start_supervisor(self) -> None:
+        """Once nothing of the former one is left. Every program starts with it, as `autostart` would have it."""
+        psutil.wait_procs(self._left, timeout=_WITHIN)
+        self._supervisord = OwnedProcess(self.command, log=self.log_directory / "supervisor-output.log")
+        wait_until(self._has_come_up, timeout=_WITHIN, what="the supervisor to come back")
+        self._start([service.name for service in SERVICES])
