@@ -24,8 +24,8 @@ from demo.waiting import WaitedInVain, wait_until
 _READY_WITHIN = 300.0
 _LANES_END_WITHIN = 1.0
 
-# What a new start leaves as it is: who may run here, what was proved, and what `make up` is writing.
-KEPT = ("claim", "evidence", "up.log")
+# What a new start leaves as it is: who may run here, what was proved, what `make up` is writing, the faults' own.
+KEPT = ("claim", "evidence", "up.log", "faults")
 
 Say = Callable[[str], None]
 

@@ -89,6 +89,7 @@ class FaultStage:
             former.unlink()
         (self.plans / f"{plan}.yaml").write_text(text, encoding="utf-8")
         self.shop.stop()
+        shutil.rmtree(self.shop.directory)
         for cluster in (self.source, self.target):
             _empty(cluster)
         self._shops += 1
@@ -97,9 +98,14 @@ class FaultStage:
         self.shop.start()
         self._tell_airflow_of_the_shop()
 
-    def forget_shop(self) -> None:
-        """The logs of a shop that has closed are of no more use."""
-        shutil.rmtree(self.shop.directory, ignore_errors=True)
+    def keep_logs(self, folder: Path) -> Path:
+        """What a failed cell is looked into by: the shop, the brokers, Airflow and its tasks."""
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(self.shop.directory, folder / "shop")
+        shutil.copytree(self._stage.airflow.logs, folder / "airflow")
+        for cluster in (self.source, self.target):
+            shutil.copytree(cluster.directory, folder / cluster.name, ignore=shutil.ignore_patterns("data"))
+        return folder
 
     def component(self, name: str) -> int:
         """The process of one of Airflow's components, not one that this has started itself."""
