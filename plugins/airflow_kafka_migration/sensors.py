@@ -82,7 +82,7 @@ class WaitOperator(BaseOperator):
         enough = time.time() + self.patience
         progress = Progress(run.log.info)
         while True:
-            look = step.look(run.clusters, brief, memory, time.time())
+            look = self._look(step, run, brief, memory)
             progress.tell(look.lines)
             if look.outcome is Outcome.DONE:
                 return step.settle(run, brief, look)
@@ -112,6 +112,17 @@ class WaitOperator(BaseOperator):
             ),
             method_name="resume",
         )
+
+    def _look(self, step: WaitStep, run: Run, brief: Mapping[str, Any], memory: Mapping[str, Any]) -> Look:
+        from kafka_migration.errors import ClusterError
+        from kafka_migration.waiting import not_answered
+
+        try:
+            return step.look(run.clusters, brief, memory, time.time())
+        except ClusterError as error:
+            if run.dry_run:
+                raise
+            return not_answered(error, memory)
 
     def _stop_if_over(self, step: WaitStep, look: Look, deadline: float) -> None:
         from kafka_migration.errors import MigrationError, WaitTimedOut

@@ -114,15 +114,14 @@ class WaitTrigger(BaseTrigger):
 
     def _look(self, watch: Watch, memory: Mapping[str, Any]) -> tuple[str, Look]:
         from kafka_migration.errors import ClusterError
-        from kafka_migration.waiting import Look, Outcome
+        from kafka_migration.waiting import Outcome, not_answered
 
         step, clusters = watch
         now = time.time()
         try:
             look = step.look(clusters, self.brief, memory, now)
         except ClusterError as error:
-            # A cluster that does not answer for a while ends no wait.
-            look = Look(Outcome.WAITING, lines=tuple(str(error).splitlines()), memory=memory)
+            look = not_answered(error, memory)
         if look.outcome is Outcome.WAITING and now >= self.deadline:
             return "timeout", look
         return look.outcome.value, look

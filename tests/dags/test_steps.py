@@ -11,7 +11,16 @@ import pytest
 from tests.dags import steps
 from tests.dags.conftest import AirflowHome, Ended
 
-from kafka_migration.errors import Refused
+from airflow_kafka_migration.audit import failure_of
+from airflow_kafka_migration.failures import StepRefused
+from kafka_migration.errors import (
+    ClusterUnreachable,
+    ControllerUnavailable,
+    EvidenceError,
+    OffsetsRefused,
+    Refused,
+    ServiceNotBack,
+)
 from kafka_migration.run import Run
 
 
@@ -46,6 +55,13 @@ def test_a_refusal_ends_the_task_at_once_with_its_message_and_no_traceback(
     assert "Traceback" not in ended.log
     kept = airflow_home.step_evidence("acts", "second")
     assert (kept["state"], kept["error"]) == ("failed", "service api is nowhere\nLook for it.")
+
+
+def test_what_may_pass_is_tried_again_and_a_refusal_is_not() -> None:
+    for error in (ClusterUnreachable, ControllerUnavailable, EvidenceError):
+        assert not isinstance(failure_of(error("")), StepRefused)
+    for error in (OffsetsRefused, ServiceNotBack, Refused):
+        assert isinstance(failure_of(error("")), StepRefused)
 
 
 def test_an_unforeseen_error_keeps_its_traceback_and_is_evidence_too(

@@ -37,6 +37,17 @@ def test_a_patient_wait_goes_on_looking_in_the_worker(airflow_home: AirflowHome,
     assert steps.countdown.looks == 4
 
 
+def test_a_cluster_that_does_not_answer_the_worker_ends_no_wait(
+    airflow_home: AirflowHome, run_dag: Callable[..., Ended]
+) -> None:
+    airflow_home.write_plan("lingers")
+    steps.countdown.outcomes = [ClusterUnreachable("no broker answered")] * 2
+    ended = run_dag("lingers.migrate")
+    assert ended.state == "success"
+    assert "no broker answered" in ended.log
+    assert steps.countdown.prepared == 1
+
+
 def test_a_deferred_wait_goes_on_with_what_its_trigger_remembered(
     airflow_home: AirflowHome, run_dag: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
 ) -> None:
