@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-
 from tests.faults.cell import run_cell
 from tests.faults.flows import FLOWS, Flow
 from tests.faults.stage import FaultStage
