@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import time
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -51,13 +51,15 @@ class Fault:
 class Rhythm:
     """When something happened: how often at which servers, and the pauses in between, in seconds.
 
-    `switch_pause` is the longest from the last time at some servers to the first at others; None where the
-    servers never changed.
+    Of a group a pause counts from when a message was there for it: it does not pause while nothing is produced.
+    `switch_pause` is the longest between two neighbours at different servers, whatever was produced meanwhile;
+    None where the servers never changed. `last_servers` are those of the last time.
     """
 
     by_servers: Mapping[str, int]
     longest_pause: float
     switch_pause: float | None
+    last_servers: str | None
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,9 @@ class GroupCount:
     """What became of a group's messages.
 
     `processed` counts each message once, `repeated` each further time. `out_of_order` counts first
-    processings after a later message of the same topic and key. `unacknowledged` were processed though no
-    producer ever saw an acknowledgement, as after a crash: no fault by itself.
+    processings after a later message of the same topic and key, `keys_out_of_order` those keys.
+    `unacknowledged` were processed though no producer ever saw an acknowledgement, as after a crash: no fault
+    by itself.
     """
 
     group: str
@@ -83,15 +86,18 @@ class GroupCount:
     lost: int
     repeated: int
     out_of_order: int
+    keys_out_of_order: int
     unacknowledged: int
     rhythm: Rhythm
 
 
 @dataclass(frozen=True)
 class WitnessCount:
+    """`first_faults` has the earliest of each kind."""
+
     producers: tuple[ProducerCount, ...]
     groups: tuple[GroupCount, ...]
-    first_fault: Fault | None
+    first_faults: tuple[Fault, ...]
 
     @property
     def produced(self) -> int:
@@ -109,11 +115,21 @@ class WitnessCount:
     def out_of_order(self) -> int:
         return sum(one.out_of_order for one in self.groups)
 
+    @property
+    def first_fault(self) -> Fault | None:
+        return self.first_of(FaultKind)
+
+    def first_of(self, kinds: Collection[FaultKind]) -> Fault | None:
+        """The earliest fault of these kinds."""
+        return min((one for one in self.first_faults if one.kind in kinds), key=lambda one: one.time, default=None)
+
 
 def count(directory: Path, readers: Readers) -> WitnessCount:
     """All that the logs of a folder tell now. A group may have several logs: theirs are taken by time.
 
-    Each topic is taken to have one producer, whose numbers rise: a key's order is the order of the numbers.
+    Each topic is taken to have one producer, whose numbers rise: a key's order is the order of the numbers. The
+    numbers of a producer's second instance lie above those of the first, whoever is faster: what came in later is
+    taken to be later.
     """
     ledger = _Ledger(readers)
     # Each file is in order of time by itself; what several instances of a group did is put in order here.
@@ -152,7 +168,7 @@ class _Ledger:
         self._time = array("d")  # of the acknowledgement; below 0: not acknowledged
         self._producers: dict[str, _Beat] = {}
         self._groups = {group: _GroupLedger(group) for group in self._readers}
-        self._first: Fault | None = None
+        self._first: dict[FaultKind, Fault] = {}
 
     def add(self, entry: Entry) -> None:
         number = self._number(entry.record)
@@ -162,9 +178,13 @@ class _Ledger:
                 self._partition[number] = entry.record.partition
                 self._offset[number] = entry.record.offset
                 self._time[number] = entry.time
+                for name, topics in self._readers.items():
+                    if entry.record.topic in topics:
+                        self._groups[name].acknowledged(number, entry.time)
             return
         group = self._groups.setdefault(entry.who, _GroupLedger(entry.who))
-        kind = group.add(number, entry)
+        waited = self._time[number] >= 0 and entry.record.topic in self._readers.get(entry.who, ())
+        kind = group.add(number, entry, waited=waited)
         if kind is not None:
             self._note(_fault(entry, kind))
 
@@ -173,7 +193,7 @@ class _Ledger:
         producers = tuple(
             ProducerCount(service, beat.count, beat.rhythm()) for service, beat in sorted(self._producers.items())
         )
-        return WitnessCount(producers, groups, self._first)
+        return WitnessCount(producers, groups, tuple(self._first.values()))
 
     def _number(self, record: Record) -> int:
         number = self._numbers.setdefault(record.id, len(self._numbers))
@@ -212,13 +232,14 @@ class _Ledger:
             lost,
             group.repeated,
             group.out_of_order,
+            len(group.keys_out_of_order),
             unacknowledged,
             group.beat.rhythm(),
         )
 
     def _note(self, fault: Fault) -> None:
-        if self._first is None or fault.time < self._first.time:
-            self._first = fault
+        if fault.kind not in self._first or fault.time < self._first[fault.kind].time:
+            self._first[fault.kind] = fault
 
 
 class _GroupLedger:
@@ -229,25 +250,38 @@ class _GroupLedger:
         self.processed = 0
         self.repeated = 0
         self.out_of_order = 0
+        self.keys_out_of_order: set[tuple[str, str]] = set()
         self.beat = _Beat()
+        self._waiting = 0  # acknowledged, and not processed yet
+        self._waits_since = 0.0
         self._seen = bytearray()
         self._highest: dict[tuple[str, str], int] = {}
 
     def has(self, number: int) -> bool:
         return number < len(self._seen) and bool(self._seen[number])
 
-    def add(self, number: int, entry: Entry) -> FaultKind | None:
-        self.beat.add(entry)
+    def acknowledged(self, number: int, moment: float) -> None:
+        """There is one more message for this group, unless it was quicker than its producer's own log."""
+        if not self.has(number):
+            if not self._waiting:
+                self._waits_since = moment
+            self._waiting += 1
+
+    def add(self, number: int, entry: Entry, *, waited: bool) -> FaultKind | None:
+        """`waited`: it had been acknowledged before."""
+        self.beat.add(entry, idle_until=self._waits_since if self._waiting else entry.time)
         if self.has(number):
             self.repeated += 1
             return FaultKind.REPEATED
         if number >= len(self._seen):
             self._seen.extend(bytes(number + 1 - len(self._seen)))
         self._seen[number] = 1
+        self._waiting -= waited
         self.processed += 1
         key = (entry.record.topic, entry.record.key)
         if entry.record.seq < self._highest.get(key, entry.record.seq):
             self.out_of_order += 1
+            self.keys_out_of_order.add(key)
             return FaultKind.OUT_OF_ORDER
         self._highest[key] = entry.record.seq
         return None
@@ -263,18 +297,18 @@ class _Beat:
         self._longest = 0.0
         self._switch: float | None = None
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: Entry, idle_until: float = 0.0) -> None:
         self.count += 1
         self._by_servers[entry.servers] = self._by_servers.get(entry.servers, 0) + 1
         if self._last is not None:
-            pause = entry.time - self._last.time
-            self._longest = max(self._longest, pause)
+            self._longest = max(self._longest, entry.time - max(self._last.time, idle_until))
             if entry.servers != self._last.servers:
-                self._switch = max(self._switch or 0.0, pause)
+                self._switch = max(self._switch or 0.0, entry.time - self._last.time)
         self._last = entry
 
     def rhythm(self) -> Rhythm:
-        return Rhythm(dict(self._by_servers), self._longest, self._switch)
+        last = self._last.servers if self._last else None
+        return Rhythm(dict(self._by_servers), self._longest, self._switch, last)
 
 
 class _Progress:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from demo.witness import WitnessCount, count, wait_until_complete
-from demo.witness_log import Entry, Kind, Record, parse
+from demo.witness import FaultKind, WitnessCount, count, wait_until_complete
+from demo.witness_log import Entry, Kind, Record, WitnessLog, parse
 
 READERS = {"billing": ["orders"], "audit": ["orders", "payments"]}
 
@@ -44,7 +44,7 @@ class Logs:
 
     def _write(self, file: str, kind: Kind, who: str, number: int, topic: str, servers: str) -> None:
         self._clock += 1
-        record = Record(topic, 0, number, "key", f"{topic}-{number}", number)
+        record = Record(topic, 0, number, f"key-{number // 100}", f"{topic}-{number}", number)
         with (self.directory / f"{file}.tsv").open("a", encoding="utf-8") as log:
             log.write(Entry(self._clock, kind, who, record, servers).line())
 
@@ -133,6 +133,26 @@ def test_order_between_instances_is_that_of_time_not_of_files(logs: Logs) -> Non
     assert logs.count().out_of_order == 1
 
 
+def test_keys_read_out_of_order_are_counted_beside_the_messages(logs: Logs) -> None:
+    logs.produced(1, 2, 3, 101, 102, 201)
+    logs.processed(3, 102, 201, group="billing", instance="-second", servers="B")
+    logs.processed(1, 2, 101, group="billing")
+    logs.processed(1, 2, 3, 101, 102, 201, group="audit")
+    found = logs.count()
+    assert (found.lost, found.repeated, found.out_of_order) == (0, 0, 3)
+    assert {one.group: one.keys_out_of_order for one in found.groups} == {"audit": 0, "billing": 2}
+
+
+def test_first_fault_of_some_kinds_leaves_out_what_is_allowed(logs: Logs) -> None:
+    logs.produced(1, 2, 3)
+    logs.processed(2, 1, 3, 3, group="billing")
+    logs.processed(1, 2, 3, group="audit")
+    found = logs.count()
+    assert str(found.first_fault) == "orders/0@1:out_of_order"
+    assert str(found.first_of([FaultKind.LOST, FaultKind.REPEATED])) == "orders/0@3:repeated"
+    assert found.first_of([FaultKind.LOST]) is None
+
+
 def test_message_that_nobody_got_an_acknowledgement_for_is_not_lost(logs: Logs) -> None:
     logs.produced(1)
     logs.processed(1, 2, group="billing")
@@ -155,7 +175,39 @@ def test_pauses_are_measured_overall_and_across_a_change_of_servers(logs: Logs) 
     assert rhythm.longest_pause == pytest.approx(7)
     assert rhythm.switch_pause == pytest.approx(3)
     assert rhythm.by_servers == {"A": 3, "B": 1}
+    assert rhythm.last_servers == "B"
     assert found.groups[0].rhythm.switch_pause is None
+
+
+def test_group_does_not_pause_while_nothing_is_there_for_it(logs: Logs) -> None:
+    logs.produced(1)
+    logs.processed(1, group="billing")
+    logs.wait(60)
+    logs.produced(2)
+    logs.wait(4)
+    logs.processed(2, group="billing")
+    assert logs.count().groups[1].rhythm.longest_pause == pytest.approx(5)
+
+
+def test_group_with_messages_left_pauses_though_nothing_new_is_produced(logs: Logs) -> None:
+    logs.produced(1, 2)
+    logs.processed(1, group="billing")
+    logs.wait(60)
+    logs.processed(2, group="billing")
+    assert logs.count().groups[1].rhythm.longest_pause == pytest.approx(61)
+
+
+def test_instance_on_the_other_cluster_fills_the_pause_of_the_first(logs: Logs) -> None:
+    logs.produced(1, 2, 3, 4, 5)
+    logs.processed(1, group="billing")
+    logs.wait(10)
+    logs.processed(2, group="billing", instance="-second", servers="B")
+    logs.wait(10)
+    logs.processed(3, group="billing")
+    logs.processed(4, 5, group="billing", instance="-second", servers="B")
+    rhythm = logs.count().groups[1].rhythm
+    assert rhythm.longest_pause == pytest.approx(11)
+    assert (rhythm.by_servers, rhythm.last_servers) == ({"A": 2, "B": 3}, "B")
 
 
 def test_line_still_being_written_is_not_counted(logs: Logs) -> None:
@@ -171,6 +223,35 @@ def test_damaged_line_is_named_with_its_file_and_number(logs: Logs) -> None:
         log.write("nonsense\n")
     with pytest.raises(ValueError, match=r"order-api\.tsv:2"):
         logs.count()
+
+
+def test_instances_with_the_same_log_write_a_file_each(tmp_path: Path) -> None:
+    path = tmp_path / "analytics.tsv"
+    first, second, third = (WitnessLog(path, servers) for servers in "ABC")
+    for log, number in ((first, 1), (second, 2), (first, 3), (third, 4)):
+        log.processed("billing", [Record("orders", 0, number, "k", f"orders-{number}", number)])
+    assert [file.name for file in sorted(tmp_path.iterdir())] == ["analytics.2.tsv", "analytics.3.tsv", "analytics.tsv"]
+    found = {one.group: one for one in count(tmp_path, READERS).groups}["billing"]
+    assert (found.processed, found.out_of_order) == (4, 0)
+    assert found.rhythm.by_servers == {"A": 2, "B": 1, "C": 1}
+
+
+def test_log_whose_holder_has_ended_is_appended_to(tmp_path: Path) -> None:
+    path = tmp_path / "billing.tsv"
+    for number in (1, 2):
+        log = WitnessLog(path, "A")
+        log.processed("billing", [Record("orders", 0, number, "k", f"orders-{number}", number)])
+        del log
+    assert [file.name for file in tmp_path.iterdir()] == ["billing.tsv"]
+    assert len(path.read_text(encoding="utf-8").splitlines()) == 2
+
+
+def test_line_that_a_killed_instance_had_not_finished_does_not_spoil_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "billing.tsv"
+    whole = Entry(1.0, Kind.PROCESSED, "billing", Record("orders", 0, 1, "k", "orders-1", 1), "A").line()
+    path.write_text(whole + whole[:20], encoding="utf-8")
+    WitnessLog(path, "A").processed("billing", [Record("orders", 0, 2, "k", "orders-2", 2)])
+    assert {one.group: one.processed for one in count(tmp_path, READERS).groups}["billing"] == 2
 
 
 def test_a_line_read_back_is_the_entry_that_was_written() -> None:
