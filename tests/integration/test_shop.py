@@ -7,16 +7,19 @@ import signal
 import stat
 import time
 from collections.abc import Iterator
+from configparser import RawConfigParser
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
 
 from demo.kafka import KafkaCluster
 from demo.shop import Shop
-from demo.shop.catalogue import SERVICES, TOPICS, readers
+from demo.shop.catalogue import SECONDS, SERVICES, TOPICS, readers
+from demo.shop.messages import Maker
+from demo.shop.supervisor import write_private
 from demo.waiting import wait_until
 from demo.witness import WitnessCount, count, wait_until_complete
 
@@ -98,7 +101,7 @@ def test_groups_are_left_and_one_topic_stays_idle(closed: Closed) -> None:
 
 def test_secrets_are_readable_by_the_owner_alone(closed: Closed) -> None:
     files = [*closed.shop.connection.env_directory.iterdir(), closed.shop.directory / "supervisord.conf"]
-    assert len(files) == len(SERVICES) + 1
+    assert len(files) == len(SERVICES) + len(SECONDS) + 1
     assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
 
 
@@ -134,6 +137,82 @@ def test_no_service_outlives_a_supervisor_that_was_killed(tmp_path: Path) -> Non
         os.kill(supervisord, signal.SIGKILL)
         wait_until(lambda: not any(map(_runs, services)), timeout=30, what="the services to end")
         shop.stop()
+
+
+def test_second_instances_read_another_cluster_beside_the_first_and_stop_with_the_shop(tmp_path: Path) -> None:
+    with KafkaCluster("one", tmp_path / "one") as one, KafkaCluster("two", tmp_path / "two") as two:
+        _with_orders(two, 500)
+        shop = _prepared(one, tmp_path)
+        _point(shop.connection.env_directory / "billing-second.env", one, two)
+        _point(shop.connection.env_directory / "fulfilment-second.env", one, two)
+        shop.start()
+        try:
+            firsts = {service.name: shop.status()[service.name].pid for service in SERVICES}
+            for name in ("billing-second", "fulfilment-second"):
+                shop.restart(name)
+            _copy(shop, "analytics", one, two)
+            everyone = _groups_at(two, {"billing": 500, "fulfilment": 500, "analytics": 1_000})  # shipments as well
+            wait_until(lambda: everyone <= _witnessed(shop), timeout=60, what="the second instances to read")
+            before = _produced(shop)
+            wait_until(lambda: _produced(shop) > before + 1_000, timeout=60, what="the first to go on")
+            status = shop.status()
+            # The processor's two instances have one transactional id: neither has put the other out of work.
+            assert {name: status[name].pid for name in firsts} == firsts
+            pids = [known.pid for known in status.values() if known.pid]
+            assert len(pids) == len(SERVICES) + 3
+        finally:
+            shop.stop()
+        assert not [pid for pid in pids if _runs(pid)]
+        counted = count(shop.witness_directory, readers())
+    assert (counted.repeated, counted.out_of_order) == (0, 0)
+    assert (shop.witness_directory / "analytics.2.tsv").exists()
+
+
+def _with_orders(cluster: KafkaCluster, number: int) -> None:
+    """The shop's topics on another cluster, and some orders there that no service of the shop has taken."""
+    admin = AdminClient({"bootstrap.servers": cluster.bootstrap_servers})
+    for future in admin.create_topics([NewTopic(topic.name, topic.partitions) for topic in TOPICS]).values():
+        future.result()
+    producer, maker = Producer({"bootstrap.servers": cluster.bootstrap_servers}), Maker("elsewhere")
+    for customer in range(number):
+        message = maker.message("orders", f"elsewhere-{customer}", amount=1)
+        producer.produce(message.topic, message.value, message.key)
+    assert producer.flush(30) == 0
+
+
+def _point(env_file: Path, before: KafkaCluster, after: KafkaCluster) -> None:
+    text = env_file.read_text(encoding="utf-8")
+    assert before.bootstrap_servers in text
+    write_private(env_file, text.replace(before.bootstrap_servers, after.bootstrap_servers))
+
+
+def _copy(shop: Shop, name: str, before: KafkaCluster, after: KafkaCluster) -> None:
+    """A second instance made of what the configuration says of the first, as a controller makes it."""
+    access = shop.connection
+    env_file, copied = access.env_directory / f"{name}.env", access.env_directory / f"{name}-second.env"
+    write_private(copied, env_file.read_text(encoding="utf-8"))
+    _point(copied, before, after)
+    configuration = RawConfigParser()
+    configuration.read(access.configuration)
+    section = dict(configuration[f"program:{name}"])
+    assert str(env_file) in section["command"]
+    section["command"] = section["command"].replace(str(env_file), str(copied))
+    lines = [f"[program:{name}-second]", *(f"{key}={value}" for key, value in section.items())]
+    write_private(access.program_directory / f"{name}-second.conf", "\n".join(lines) + "\n")
+    supervisor = shop._supervisor()
+    supervisor.reloadConfig()
+    supervisor.addProcessGroup(f"{name}-second")
+    shop.restart(f"{name}-second")
+
+
+def _groups_at(cluster: KafkaCluster, processed: dict[str, int]) -> set[tuple[str, str, int]]:
+    return {(group, cluster.bootstrap_servers, number) for group, number in processed.items()}
+
+
+def _witnessed(shop: Shop) -> set[tuple[str, str, int]]:
+    """Each group, where it processed something, and how many."""
+    counted = count(shop.witness_directory, readers())
+    return {(one.group, at, number) for one in counted.groups for at, number in one.rhythm.by_servers.items()}
 
 
 def _prepared(cluster: KafkaCluster, directory: Path) -> Shop:

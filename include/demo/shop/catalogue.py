@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 _DAY = 86_400_000
 
@@ -55,6 +55,14 @@ SERVICES = (
         settings={"SHOP_BEHIND_SECONDS": "6"},
     ),
     ShopService("audit", "audit", reads={"audit": ("orders", "payments")}),
+)
+
+# Second instances of what reads, for a move in which both run at once, each on its own cluster. They do not open
+# with the shop. `analytics` has none: whoever needs its second instance copies the program.
+SECONDS = tuple(
+    replace(service, name=f"{service.name}-second")
+    for service in SERVICES
+    if service.reads and service.name != "analytics"
 )
 
 

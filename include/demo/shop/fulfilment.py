@@ -21,7 +21,7 @@ from demo.shop.settings import Settings
 from demo.shop.transactions import Aborted, Transactions
 from demo.witness_log import WitnessLog
 
-_GROUP = "fulfilment"
+_NAME = _GROUP = "fulfilment"
 _ANSWER_WITHIN = 10.0
 _HANGS_AFTER = 12.0
 _EXIT_HANGING = 70
@@ -42,14 +42,14 @@ def main() -> None:
 
 class Fulfilment:
     def __init__(self, settings: Settings, life: Life) -> None:
-        self._service = settings.service
         self._log = WitnessLog(settings.witness, settings.servers)
         self._maker = Maker(settings.service)
         self._producer = Producer(
             {
                 "bootstrap.servers": settings.servers,
                 "client.id": settings.service,
-                "transactional.id": settings.service,
+                # Of every instance: there is one in each cluster at most, and each cluster has its own.
+                "transactional.id": _NAME,
                 "linger.ms": 5,
             }
         )
@@ -73,7 +73,7 @@ class Fulfilment:
             self._read_again(messages)
             return
         # In this order: nobody may find all orders processed while shipments are still to be named.
-        self._log.produced(self._service, placed)
+        self._log.produced(_NAME, placed)
         self._log.processed(_GROUP, orders)
 
     def close(self) -> None:

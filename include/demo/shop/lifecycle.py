@@ -11,7 +11,7 @@ import shutil
 import sys
 import time
 import xmlrpc.client
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from demo.processes import OwnedProcess
-from demo.shop.catalogue import SERVICES, TOPICS
+from demo.shop.catalogue import SECONDS, SERVICES, TOPICS
 from demo.shop.reader import READING
 from demo.shop.supervisor import SupervisorConnection, write_configuration, write_env_file, write_private
 from demo.waiting import wait_until
@@ -61,33 +61,27 @@ class Shop:
         if not file.exists():
             raise ShopError(f"The shop in {self.directory} has not been prepared: there is no {file.name}.")
         known = json.loads(file.read_text(encoding="utf-8"))
-        return SupervisorConnection(
-            Path(known["socket"]), known["user"], known["password"], Path(known["env_directory"])
-        )
+        login = {name: known.pop(name) for name in ("user", "password")}
+        return SupervisorConnection(**login, **{name: Path(path) for name, path in known.items()})
 
     @property
     def command(self) -> list[str]:
         """What runs the shop's supervisor in the foreground, for whoever wants to own it."""
-        return [sys.executable, "-m", "supervisor.supervisord", "--configuration", str(self._configuration)]
+        return [sys.executable, "-m", "supervisor.supervisord", "--configuration", str(self.connection.configuration)]
 
     def prepare(self, bootstrap_servers: str) -> None:
         """Make the topics there, and the shop's folder anew with every service set to that cluster."""
         shutil.rmtree(self.directory, ignore_errors=True)
         connection = SupervisorConnection(
-            self._sockets / "shop.sock", _USER, secrets.token_urlsafe(24), self.directory / "env"
+            self._sockets / "shop.sock",
+            _USER,
+            secrets.token_urlsafe(24),
+            self.directory / "env",
+            self.directory / "supervisord.conf",
+            self.directory / "programs",
         )
-        write_private(
-            self.directory / "connection.json",
-            json.dumps(
-                {
-                    "socket": str(connection.socket),
-                    "user": connection.user,
-                    "password": connection.password,
-                    "env_directory": str(connection.env_directory),
-                }
-            ),
-        )
-        for service in SERVICES:
+        write_private(self.directory / "connection.json", json.dumps(asdict(connection), default=str))
+        for service in (*SERVICES, *SECONDS):
             write_env_file(
                 connection.env_directory / f"{service.name}.env",
                 {
@@ -97,7 +91,7 @@ class Shop:
                     **service.settings,
                 },
             )
-        write_configuration(self._configuration, connection, self.log_directory, self.directory)
+        write_configuration(connection, self.log_directory, self.directory)
         _create_topics(bootstrap_servers)
 
     def start(self, timeout: float = 60.0) -> None:
@@ -121,13 +115,13 @@ class Shop:
         writing = [service.name for service in SERVICES if service.only_writes]
         self._start(writing)
         wait_until(
-            lambda: all(one.state == _RUNNING for one in self.status().values()),
+            lambda: all(self.status()[service.name].state == _RUNNING for service in SERVICES),
             timeout=deadline - time.monotonic(),
             what="all services of the shop to run",
         )
 
     def status(self) -> dict[str, ServiceStatus]:
-        """Of each service, by its name."""
+        """Of each program that supervisor knows, second instances and copies as well, by its name."""
         return {
             one["name"]: ServiceStatus(one["name"], one["statename"], one["pid"] or None)
             for one in self._supervisor().getAllProcessInfo()
@@ -144,19 +138,15 @@ class Shop:
         self._stop([service.name for service in SERVICES if service.only_writes], timeout)
 
     def stop(self, timeout: float = 40.0) -> None:
-        """Stop every service cleanly, and supervisor with them. Nothing happens where none runs."""
+        """Stop all that runs cleanly, and supervisor with it. Nothing happens where none runs."""
         if self._answers():
             # All side by side: left to its shutdown, supervisor stops them one after the other.
-            self._stop([service.name for service in SERVICES], timeout)
+            self._stop(list(self.status()), timeout)
             self._supervisor().shutdown()
         if self._supervisord is not None:
             self._supervisord.stop(timeout)
             self._supervisord = None
         wait_until(lambda: not self._answers(), timeout=timeout, what="the shop's supervisor to end")
-
-    @property
-    def _configuration(self) -> Path:
-        return self.directory / "supervisord.conf"
 
     def _log(self, service: str) -> Path:
         return self.log_directory / f"{service}.log"

@@ -1,6 +1,6 @@
-"""What supervisor must know to run the shop: its configuration, and one env file for each service.
+"""What supervisor must know to run the shop: its configuration, and one env file for each program.
 
-Only writes files. A service's env file is the one thing that a migration edits.
+Only writes files. A migration edits the env files, and may put programs of its own into `program_directory`.
 """
 
 from __future__ import annotations
@@ -13,22 +13,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from demo import paths
-from demo.shop.catalogue import SERVICES, ShopService
+from demo.shop.catalogue import SECONDS, SERVICES, ShopService
 
 
 @dataclass(frozen=True)
 class SupervisorConnection:
-    """How a controller reaches the services: supervisor's socket with its login, and the folder of env files."""
+    """How a controller reaches the services: supervisor's socket with its login, and where its files lie.
+
+    Every program's command names its env file in `env_directory`; what lies in `program_directory` belongs to
+    `configuration`.
+    """
 
     socket: Path
     user: str
     password: str
     env_directory: Path
+    configuration: Path
+    program_directory: Path
 
 
-def write_configuration(file: Path, connection: SupervisorConnection, logs: Path, state: Path) -> None:
+def write_configuration(connection: SupervisorConnection, logs: Path, state: Path) -> None:
     """The programs do not start by themselves: the shop opens in order."""
     logs.mkdir(parents=True, exist_ok=True)
+    connection.program_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Relative to the file, since supervisor takes a blank for the end of a pattern.
+    programs = os.path.relpath(connection.program_directory, connection.configuration.parent)
     sections = [
         "[unix_http_server]",
         f"file={connection.socket}",
@@ -48,10 +57,13 @@ def write_configuration(file: Path, connection: SupervisorConnection, logs: Path
         "",
         "[rpcinterface:supervisor]",
         "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface",
+        "",
+        "[include]",
+        f"files={_literal(programs)}/*.conf",
     ]
-    for service in SERVICES:
+    for service in (*SERVICES, *SECONDS):
         sections += _program(service, connection.env_directory / f"{service.name}.env", logs)
-    write_private(file, "\n".join(sections) + "\n")
+    write_private(connection.configuration, "\n".join(sections) + "\n")
 
 
 def write_env_file(file: Path, settings: Mapping[str, str]) -> None:
