@@ -19,7 +19,7 @@ from benchmarks import script
 from benchmarks.witnessed import Pause, groups, longest, producers, switches
 from demo import paths
 from demo.follow import Run as DagRun
-from demo.migration import DAG
+from demo.legs import MIGRATE
 from demo.shop.catalogue import readers
 from demo.stage import Stage
 from demo.view import view_for
@@ -91,12 +91,12 @@ def _with_dag(console: Console) -> tuple[dict[str, Pause], float, float]:
     stage = _stage(console, "dag")
     try:
         stage.start()
-        stage.client.wait_for_dag(DAG, 60.0, stage.raise_if_dead)
+        stage.client.wait_for_dag(MIGRATE, 60.0, stage.raise_if_dead)
         time.sleep(max(0.0, _HISTORY - stage.shop_has_run))
         began = time.time()
-        stage.client.trigger(DAG, "bench", {})
+        stage.client.trigger(MIGRATE, "bench", {})
         with view_for(console) as view:
-            state = DagRun(stage.client, DAG, "bench").follow(view, timeout=600, check=stage.raise_if_dead)
+            state = DagRun(stage.client, MIGRATE, "bench").follow(view, timeout=600, check=stage.raise_if_dead)
         ended = time.time()
         if state != "success":
             raise SystemExit(f"the DAG run ended as {state}")

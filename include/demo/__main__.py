@@ -7,27 +7,28 @@ from __future__ import annotations
 
 import sys
 
-from demo.settings import BadSetting, check
+from demo.settings import BadSetting, Settings, read
 from demo.verdict import unknown
 
 _PLAIN_WIDTH = 140  # where no terminal says how wide it is
 
 
 def main(arguments: list[str]) -> int:
-    command, *settings = arguments or ["help"]
+    command, *assignments = arguments or ["help"]
+    settings = Settings()
     if command in ("check", "demo"):
         try:
-            check(settings)
+            settings = read(assignments)
         except BadSetting as error:
             print(error, flush=True)
             print(unknown(error.reason).line, flush=True)
             return 2
     if command == "check":
         return 0
-    return _run(command)
+    return _run(command, settings)
 
 
-def _run(command: str) -> int:
+def _run(command: str, settings: Settings) -> int:
     from rich.console import Console  # not needed, and perhaps not there, to refuse a setting
 
     from demo import commands
@@ -38,7 +39,7 @@ def _run(command: str) -> int:
     raise_on_signals()
     match command:
         case "demo":
-            verdict = commands.demo(console)
+            verdict = commands.demo(console, settings)
             last_line(verdict.line)
             return verdict.exit_code
         case "up":

@@ -23,7 +23,9 @@ from demo import paths
 from demo.airflow import Login
 from demo.claim import Claimed, Holder, holder_of
 from demo.interrupts import Interrupted, not_interrupted
-from demo.migration import DAG, migrate
+from demo.legs import MIGRATE, plan_of
+from demo.migration import migrate
+from demo.settings import Settings
 from demo.stage import Stage, clear, end
 from demo.verdict import INTERRUPTED, Verdict, unknown
 from demo.view import say
@@ -33,14 +35,14 @@ _UP_WITHIN = 600.0
 _DOWN_WITHIN = 60.0
 
 
-def demo(console: Console) -> Verdict:
+def demo(console: Console, settings: Settings) -> Verdict:
     """Build the stage, migrate the shop, count, put everything away."""
     state = paths.state_folder()
     stage: Stage | None = None
     try:
-        stage = _stage(state, "demo", console)
+        stage = _stage(state, "demo", console, plan_of(settings))
         stage.start()
-        return migrate(stage, console)
+        return migrate(stage, settings, console)
     except Interrupted as interruption:
         say(console, f"interrupted by {interruption}")
         return unknown(INTERRUPTED)
@@ -170,10 +172,15 @@ def _instance_file(state: Path) -> Path:
     return state / "instance.json"
 
 
-def _stage(state: Path, command: str, console: Console) -> Stage:
+def _stage(state: Path, command: str, console: Console, plan: Path | None = None) -> Stage:
     root = paths.checkout()
     return Stage(
-        state, dags=root / "dags", plugins=root / "plugins", command=command, say=lambda text: say(console, text)
+        state,
+        dags=root / "dags",
+        plugins=root / "plugins",
+        say=lambda text: say(console, text),
+        command=command,
+        plan=plan,
     )
 
 
@@ -201,7 +208,7 @@ def _welcome(console: Console, instance: _Instance) -> None:
     login = instance.login
     console.print(
         f"\nAirflow   {login.url}\nuser      {login.user}\npassword  {login.password}\n\n"
-        f"Open it, choose the DAG {DAG} and press Trigger. The shop is running. Stop all of it with: make down",
+        f"Open it, choose the DAG {MIGRATE} and press Trigger. The shop is running. Stop all of it with: make down",
         markup=False,
         highlight=False,
         soft_wrap=True,

@@ -13,14 +13,29 @@ from datetime import UTC, datetime
 from demo.rest import AirflowClient, LogLine, TaskRow
 from demo.view import RunPicture, View
 
+APPROVE = "Approve"
+REJECT = "Reject"
+
+Policy = Callable[[str], str]
+"""The answer to an approval, by the id of its task."""
+
 _LOOK_EVERY = 0.6
 _LOGS_EVERY = 1.0
 _NEVER = datetime.max.replace(tzinfo=UTC)
 _WITH_LOG = {"running", "deferred", "up_for_retry"}
-_APPROVE = "Approve"
 # Airflow fails a task whose answer comes before its worker has reported the pause (seen up to 1.5 s later with
 # this demo's settings, on a busy machine). No person is that quick.
 _ANSWER_AFTER = 3.0
+_TOLD = {APPROVE: "approved", REJECT: "rejected"}
+
+
+def approve_all(task_id: str) -> str:
+    return APPROVE
+
+
+def approve_only(*task_ids: str) -> Policy:
+    """All other approvals are rejected."""
+    return lambda task_id: APPROVE if task_id in task_ids else REJECT
 
 
 class RunTookTooLong(Exception):
@@ -46,15 +61,16 @@ class Run:
         self._waiting_since: dict[tuple[str, int], float] = {}
         self.dag_id = dag_id
         self.run_id = run_id
+        self.rejected: set[str] = set()
 
-    def follow(self, view: View, *, timeout: float, check: Callable[[], None]) -> str:
+    def follow(self, view: View, *, timeout: float, check: Callable[[], None], answers: Policy = approve_all) -> str:
         """Until the run has ended; its state. `check` is called with each look and may raise."""
         deadline = time.monotonic() + timeout
         while True:
             check()
             state = self._client.run_state(self.dag_id, self.run_id)
             rows = self.tasks()
-            self._answer_approvals(rows, view)
+            self._answer_approvals(rows, answers, view)
             self._read_lines(rows)
             view.show(RunPicture(self.dag_id, state, rows, self._lines, datetime.now(UTC)))
             if state in ("success", "failed"):
@@ -75,7 +91,7 @@ class Run:
             if row.state == "failed"
         ]
 
-    def _answer_approvals(self, rows: Sequence[TaskRow], view: View) -> None:
+    def _answer_approvals(self, rows: Sequence[TaskRow], answers: Policy, view: View) -> None:
         now = time.monotonic()
         waiting = {(row.task_id, row.map_index) for row in rows if row.state == "awaiting_input"}
         self._waiting_since = {task: self._waiting_since.get(task, now) for task in waiting}
@@ -83,9 +99,12 @@ class Run:
         if not due:
             return
         for approval in self._client.pending_approvals(self.dag_id, self.run_id):
-            if (approval.task_id, approval.map_index) in due and _APPROVE in approval.options:
-                self._client.answer(self.dag_id, self.run_id, approval, _APPROVE)
-                view.say(f"{approval.task_id}: “{approval.subject}” approved by the demo")
+            answer = answers(approval.task_id)
+            if (approval.task_id, approval.map_index) in due and answer in approval.options:
+                self._client.answer(self.dag_id, self.run_id, approval, answer)
+                if answer == REJECT:
+                    self.rejected.add(approval.task_id)
+                view.say(f"{approval.task_id}: “{approval.subject}” {_TOLD.get(answer, answer)} by the demo")
 
     def _read_lines(self, rows: Sequence[TaskRow]) -> None:
         if time.monotonic() - self._lines_read < _LOGS_EVERY:

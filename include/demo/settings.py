@@ -6,6 +6,7 @@ So a mistake is answered at once, before anything is installed.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 
 class BadSetting(Exception):
@@ -16,6 +17,14 @@ class BadSetting(Exception):
         self.reason = reason
 
 
+@dataclass(frozen=True)
+class Settings:
+    """What this demo shall show. Without a `rollback` it migrates once."""
+
+    scheme: str = "producers_first"
+    rollback: str | None = None
+
+
 _ALLOWED = {
     "SCHEME": ("producers_first", "producers_later", "mirror_first", "disaster_recovery"),
     "ROLLBACK": ("after_producers", "after_consumers"),
@@ -23,11 +32,15 @@ _ALLOWED = {
     "BROKERS": ("3",),
     "SECURE": ("1",),
 }
-_THERE_NOW = {"SCHEME": ("producers_first",)}
+_THERE_NOW = {
+    "SCHEME": ("producers_first", "producers_later"),
+    "ROLLBACK": ("after_producers", "after_consumers"),
+}
 
 
-def check(assignments: Iterable[str]) -> None:
+def read(assignments: Iterable[str]) -> Settings:
     """Refuse what cannot be done. Each is `NAME=value`; an empty value is one that was not set."""
+    chosen: dict[str, str] = {}
     for assignment in assignments:
         name, _, value = assignment.partition("=")
         if name not in _ALLOWED:
@@ -37,6 +50,9 @@ def check(assignments: Iterable[str]) -> None:
         if value and value not in _THERE_NOW.get(name, ()):
             there = ", ".join(f"{key}={one}" for key, values in _THERE_NOW.items() for one in values)
             raise BadSetting(f"{name}={value}: not yet. What there is now: {there}.", "not_yet")
+        if value:
+            chosen[name.lower()] = value
+    return Settings(**chosen)
 
 
 def _allowed(name: str) -> str:

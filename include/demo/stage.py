@@ -33,10 +33,13 @@ Say = Callable[[str], None]
 class Stage:
     """One demo's processes and folders. They end with this process, however it ends.
 
-    `dags` is the folder that Airflow reads, `say` is told of each part as it comes up.
+    `dags` is the folder that Airflow reads, `say` is told of each part as it comes up. With `plan` Airflow finds a
+    copy of that file as its only plan; without, the plans that it finds anyway.
     """
 
-    def __init__(self, state: Path, *, dags: Path, plugins: Path, say: Say, command: str = "demo") -> None:
+    def __init__(
+        self, state: Path, *, dags: Path, plugins: Path, say: Say, command: str = "demo", plan: Path | None = None
+    ) -> None:
         self._claim = Claim(state, command)  # before anything of that folder is looked at or ended
         self._state = state
         self._say = say
@@ -46,6 +49,9 @@ class Stage:
         if ended:
             say(f"ended {len(ended)} processes that an earlier start had left")
         self.evidence = state / "evidence"
+        environment = {"KAFKA_MIGRATION_EVIDENCE": str(self.evidence)}
+        if plan is not None:
+            environment["KAFKA_MIGRATION_PLANS"] = str(_copied(plan, state / "plans"))
         self.source = KafkaCluster("source", state / "source")
         self.target = KafkaCluster("target", state / "target")
         sockets = paths.socket_folder(state)
@@ -55,7 +61,7 @@ class Stage:
             sockets,
             dags=dags,
             plugins=plugins,
-            environment={"KAFKA_MIGRATION_EVIDENCE": str(self.evidence)},
+            environment=environment,
         )
         self.client = AirflowClient(self.airflow.login)
         self._lanes: list[_Lane] = []
@@ -129,7 +135,12 @@ class Stage:
         yield Connection(
             "shop_supervisor",
             "generic",
-            {"socket": str(control.socket), "env_directory": str(control.env_directory)},
+            {
+                "socket": str(control.socket),
+                "env_directory": str(control.env_directory),
+                "configuration": str(control.configuration),
+                "program_directory": str(control.program_directory),
+            },
             login=control.user,
             password=control.password,
             description="The supervisor that runs the demo's shop",
@@ -176,6 +187,12 @@ def end(state: Path) -> list[str]:
     ended = leftovers.end_all(state)
     remove_database(_airflow_folder(state))
     return ended
+
+
+def _copied(plan: Path, folder: Path) -> Path:
+    folder.mkdir()
+    shutil.copyfile(plan, folder / "orders.yaml")
+    return folder
 
 
 def _airflow_folder(state: Path) -> Path:

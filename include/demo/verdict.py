@@ -5,8 +5,10 @@ Judges only what it is given; anything that is not known is never a PASS.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 INTERRUPTED = "interrupted"
 
@@ -26,14 +28,49 @@ class Tally:
     repeated: int = 0
     out_of_order: int = 0
     first: str | None = None
+    order_may_bend: bool = False
 
     @property
     def faulty(self) -> bool:
-        return bool(self.lost or self.repeated or self.out_of_order)
+        return bool(self.lost or self.repeated or (self.out_of_order and not self.order_may_bend))
+
+
+@dataclass(frozen=True)
+class RunEnd:
+    """How one run of the demo ended.
+
+    `gate` is the verdict in its evidence. A run that was `rejected` an approval on purpose has to fail, and by that
+    alone: `broken` are the tasks that failed by themselves. `elsewhere` are those who did not work on `side` after it.
+    """
+
+    name: str
+    state: str
+    gate: str | None
+    rejected: bool = False
+    broken: tuple[str, ...] = ()
+    side: Literal["source", "target"] | None = "target"
+    elsewhere: tuple[str, ...] = ()
+
+    @property
+    def problem(self) -> tuple[Outcome, str] | None:
+        """What it was to do and did not."""
+        if self.rejected and self.broken:
+            return Outcome.FAIL, f"{self.name}_broken:{','.join(self.broken)}"
+        state, gate = ("failed", Outcome.FAIL) if self.rejected else ("success", Outcome.PASS)
+        if self.state != state or self.gate not in (None, gate):
+            outcome = Outcome.INCONCLUSIVE if self.gate == Outcome.INCONCLUSIVE else Outcome.FAIL
+            return outcome, f"{self.name}_{self.state}_gate_{self.gate or 'missing'}"
+        if self.gate is None:
+            return Outcome.INCONCLUSIVE, f"{self.name}_left_no_evidence"
+        if self.elsewhere:
+            return Outcome.FAIL, f"not_on_{self.side}:{','.join(self.elsewhere)}"
+        return None
 
 
 @dataclass(frozen=True)
 class Verdict:
+    """`reason` says why it is no PASS; None where the tally names the message at fault."""
+
     outcome: Outcome
     tally: Tally = Tally()
     reason: str | None = None
@@ -47,7 +84,7 @@ class Verdict:
         )
         if self.outcome is Outcome.PASS:
             return counted
-        return f"{counted} first={tally.first}" if tally.first else f"{counted} reason={self.reason}"
+        return f"{counted} reason={self.reason}" if self.reason else f"{counted} first={tally.first}"
 
     @property
     def exit_code(self) -> int:
@@ -61,20 +98,18 @@ def unknown(reason: str) -> Verdict:
     return Verdict(Outcome.INCONCLUSIVE, Tally(), reason)
 
 
-def judge(*, run_state: str, gate: str | None, tally: Tally, not_moved: list[str]) -> Verdict:
-    """The verdict of a run that has ended.
+def judge(runs: Sequence[RunEnd], tally: Tally, *, cut_short: bool = False) -> Verdict:
+    """The verdict of a demo: messages at fault, or the first run that did not do what it was to do.
 
-    `gate` is the verdict in the run's evidence; `not_moved` the groups that processed nothing from the target.
+    `cut_short`: the last of these runs should have been followed by others. What its groups had still to read is
+    counted as lost, and is not the reason.
     """
-    if tally.faulty:
-        return Verdict(Outcome.FAIL, tally, "messages_not_delivered_once_in_order")
-    if run_state != "success" or gate not in (None, Outcome.PASS):
-        outcome = Outcome.INCONCLUSIVE if gate == Outcome.INCONCLUSIVE else Outcome.FAIL
-        return Verdict(outcome, tally, f"run_{run_state}_gate_{gate or 'missing'}")
-    if gate is None:
-        return Verdict(Outcome.INCONCLUSIVE, tally, "no_evidence")
+    if tally.faulty and not cut_short:
+        return Verdict(Outcome.FAIL, tally)
     if tally.produced == 0:
         return Verdict(Outcome.INCONCLUSIVE, tally, "nothing_produced")
-    if not_moved:
-        return Verdict(Outcome.FAIL, tally, f"not_on_target:{','.join(not_moved)}")
+    for run in runs:
+        if run.problem is not None:
+            outcome, reason = run.problem
+            return Verdict(Outcome.FAIL if tally.faulty else outcome, tally, reason)
     return Verdict(Outcome.PASS, tally)

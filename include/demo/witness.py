@@ -117,7 +117,7 @@ class WitnessCount:
 
     @property
     def first_fault(self) -> Fault | None:
-        return self.first_of(FaultKind)
+        return self.first_of(set(FaultKind))
 
     def first_of(self, kinds: Collection[FaultKind]) -> Fault | None:
         """The earliest fault of these kinds."""

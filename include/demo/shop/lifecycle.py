@@ -61,8 +61,14 @@ class Shop:
         if not file.exists():
             raise ShopError(f"The shop in {self.directory} has not been prepared: there is no {file.name}.")
         known = json.loads(file.read_text(encoding="utf-8"))
-        login = {name: known.pop(name) for name in ("user", "password")}
-        return SupervisorConnection(**login, **{name: Path(path) for name, path in known.items()})
+        return SupervisorConnection(
+            Path(known["socket"]),
+            known["user"],
+            known["password"],
+            Path(known["env_directory"]),
+            Path(known["configuration"]),
+            Path(known["program_directory"]),
+        )
 
     @property
     def command(self) -> list[str]:

@@ -1,0 +1,84 @@
+"""What a demo tells a person at its end: what failed, what the runs proved, what the services wrote down themselves.
+
+Only prints what it is given or finds on disk.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from demo.airflow import Airflow
+from demo.follow import Failure, Run
+from demo.view import print_table, say
+from demo.witness import GroupCount, ProducerCount, WitnessCount
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a run left on disk; empty where it left nothing."""
+
+    file: Path | None
+    content: dict[str, Any]
+
+    @classmethod
+    def of_run(cls, root: Path, run_id: str) -> Evidence:
+        found = sorted(root.glob(f"*/*/{run_id}/evidence.json"))
+        if not found:
+            return cls(None, {})
+        return cls(found[0], json.loads(found[0].read_text(encoding="utf-8")))
+
+    @property
+    def verdict(self) -> str | None:
+        return self.content.get("verdict")
+
+    @property
+    def summary(self) -> dict[str, str]:
+        return {str(label): str(text) for label, text in self.content.get("summary", {}).items()}
+
+
+def tell_failures(console: Console, airflow: Airflow, run: Run, failures: Iterable[Failure]) -> None:
+    for failure in failures:
+        task = failure.task
+        log = airflow.task_log(run.dag_id, run.run_id, task.task_id, task.try_number)
+        say(console, f"{task.name} failed. Its log: {log}")
+        for text in failure.errors:
+            console.print(f"  {text}", markup=False, highlight=False)
+
+
+def tell_evidence(console: Console, run: Run, evidence: Evidence) -> None:
+    if evidence.file is None:
+        say(console, f"{run.dag_id} left no evidence as {run.run_id}.")
+        return
+    files = {"evidence": str(evidence.file), "to read and print": str(evidence.file.with_suffix(".html"))}
+    print_table(console, f"What {run.dag_id} proved", {**evidence.summary, **files})
+
+
+def tell_count(console: Console, counted: WitnessCount) -> None:
+    """The shop's own books: they know nothing of the migration."""
+    told = {one.service: _producer(one) for one in counted.producers}
+    told |= {f"group {one.group}": _group(one) for one in counted.groups}
+    print_table(console, "What the services wrote down themselves", told)
+    for fault in counted.first_faults:
+        say(console, f"the first of its kind: {fault}, group {fault.group}")
+
+
+def _producer(one: ProducerCount) -> str:
+    switch = one.rhythm.switch_pause
+    told = "never changed its cluster" if switch is None else f"{switch:.2f} s without any at the switch"
+    return f"{one.produced:,} acknowledged; {told}"
+
+
+def _group(one: GroupCount) -> str:
+    disorder = f"{one.out_of_order:,} out of order"
+    if one.keys_out_of_order:
+        disorder += f" ({one.keys_out_of_order:,} keys)"
+    return (
+        f"{one.processed:,} processed, {one.lost:,} lost, {one.repeated:,} repeated, {disorder}; "
+        f"longest pause {one.rhythm.longest_pause:.2f} s"
+    )
