@@ -11,11 +11,15 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kafka_migration.groups.drain import Proof
 from kafka_migration.offsets import Offsets, TopicPartition, from_json, to_json
 from kafka_migration.records import Records
+from kafka_migration.sides import Side
+
+if TYPE_CHECKING:
+    from kafka_migration.plan.model import Plan
 
 
 @dataclass(frozen=True)
@@ -36,11 +40,13 @@ class CutoverPoint:
 
 
 class Pass:
-    """One pass and what it has recorded. Every value is JSON under a key of its own."""
+    """One pass and what it has recorded, or of a rollback its way back. Every value is JSON under a key of its own."""
 
-    def __init__(self, records: Records, number: int) -> None:
+    def __init__(self, records: Records, number: int, heading: Side = Side.TARGET) -> None:
         self._records = records
+        self._place = f"pass/{number}/" + ("back/" if heading is Side.SOURCE else "")
         self.number = number
+        self.heading = heading
 
     # -- seeds and beginnings: written by the step that seeds, once
 
@@ -49,8 +55,7 @@ class Pass:
         """By group: the offset set on the target."""
         return _groups(self._get("seeds"))
 
-    @seeds.setter
-    def seeds(self, value: Mapping[str, Offsets]) -> None:
+    def keep_seeds(self, value: Mapping[str, Offsets]) -> None:
         self._set("seeds", {group: to_json(offsets) for group, offsets in value.items()})
 
     @property
@@ -58,8 +63,7 @@ class Pass:
         """By group: from where it had still to read on the source when the pass began."""
         return _groups(self._get("begins"))
 
-    @begins.setter
-    def begins(self, value: Mapping[str, Offsets]) -> None:
+    def keep_begins(self, value: Mapping[str, Offsets]) -> None:
         self._set("begins", {group: to_json(offsets) for group, offsets in value.items()})
 
     @property
@@ -67,8 +71,7 @@ class Pass:
         """By group: the partitions on which it had never committed when the pass began."""
         return self._get("uncommitted") or {}
 
-    @uncommitted.setter
-    def uncommitted(self, value: Mapping[str, list[str]]) -> None:
+    def keep_uncommitted(self, value: Mapping[str, list[str]]) -> None:
         self._set("uncommitted", dict(value))
 
     # -- cutover points, by stage
@@ -140,19 +143,70 @@ class Pass:
         self._set("finished", {"purpose": purpose, "run_id": run_id, "at": now})
 
     def _get(self, key: str) -> Any:
-        return self._records.get(f"pass/{self.number}/{key}")
+        return self._records.get(f"{self._place}{key}")
 
     def _set(self, key: str, value: Any) -> None:
-        self._records.set(f"pass/{self.number}/{key}", value)
+        self._records.set(f"{self._place}{key}", value)
+
+
+class WayBack(Pass):
+    """The way of a pass back to the source. What the way there has recorded, seen from the other side.
+
+    A group goes on at the source where it left it, the cutover point; one that never left has read there since the pass
+    began. On the target it has to read from its seed on. So nothing is chosen anew.
+    """
+
+    def __init__(self, records: Records, number: int, plan: Plan, stages: Iterable[str]) -> None:
+        super().__init__(records, number, Side.SOURCE)
+        self._there = Pass(records, number)
+        self._plan = plan
+        self._stages = tuple(stages)
+
+    @property
+    def stays(self) -> frozenset[str]:
+        """The services that run on the source and do not leave it for this rollback."""
+        return frozenset(super().note("stays") or ())
+
+    @property
+    def seeds(self) -> dict[str, dict[TopicPartition, int]]:
+        points = self._points_there()
+        stayed = {group for name in self.stays for group in self._plan.service(name).groups}
+        seeded = self._there.seeds
+        return {
+            group: dict(begins) if group in stayed else {tp: points.get(tp, begin) for tp, begin in begins.items()}
+            for group, begins in self._there.begins.items()
+            if group in seeded
+        }
+
+    @property
+    def begins(self) -> dict[str, dict[TopicPartition, int]]:
+        starts, seeds = self._there.note_offsets("target_starts"), self._there.seeds
+        return {
+            group: {tp: seeds.get(group, {}).get(tp, starts.get(tp, 0)) for tp in begins}
+            for group, begins in self._there.begins.items()
+        }
+
+    def note(self, key: str) -> Any:
+        return self._there.note(key) if key == "topics" else super().note(key)
+
+    def note_offsets(self, key: str) -> dict[TopicPartition, int]:
+        return self._points_there() if key == "target_starts" else super().note_offsets(key)
+
+    def _points_there(self) -> dict[TopicPartition, int]:
+        return self._there.latest_points(stage for stage in self._stages if self._there.points(stage))
 
 
 def current_pass(records: Records) -> Pass:
     """The pass that a migration works in now: the last one, or the next if that was rolled back. Opens nothing."""
-    number = int(records.get("pass") or 1)
-    last = Pass(records, number)
+    last = last_pass(records)
     if last.finished and last.finished["purpose"] == "rollback":
-        return Pass(records, number + 1)
+        return Pass(records, last.number + 1)
     return last
+
+
+def last_pass(records: Records) -> Pass:
+    """The pass that was opened last: the one that a rollback takes back."""
+    return Pass(records, int(records.get("pass") or 1))
 
 
 def open_pass(records: Records) -> Pass:

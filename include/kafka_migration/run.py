@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 from kafka_migration.clusters.client import Clusters
+from kafka_migration.passes import Pass, WayBack, current_pass, last_pass
 from kafka_migration.plan.graph import Graph
 from kafka_migration.plan.model import Plan
 from kafka_migration.records import Records
 from kafka_migration.report import StepReport
-from kafka_migration.services.controller import Controllers
+from kafka_migration.services.controller import Controller, Controllers
+from kafka_migration.sides import Side
+
+ROLLBACK = "rollback"
+"""The purpose of a run that takes a migration back."""
 
 
 @dataclass
 class Run:
     """What a step works with.
 
-    `clusters` reaches source and target, `controllers` the services by name, `records` outlives the run.
-    `dry_run`: everything is read and shown, nothing is changed. `other_plans`: what else is planned here.
+    `clusters` reaches source and target and says which of them services go to; `controllers` the services by name,
+    `seconds` the second instances of those that have one; `records` outlives the run.
+    `dry_run`: everything is read and shown, nothing is changed. `disorder`: of a rollback, that consumers cannot run on
+    the target and stay on the source, though what is on the target is unread. `other_plans`: what else is planned here.
     `documents`: a local folder for pages that a step leaves beside the evidence; None where there is none.
     """
 
@@ -33,7 +40,9 @@ class Run:
     clusters: Clusters
     controllers: Controllers
     records: Records
+    seconds: Controllers = field(default_factory=dict)
     dry_run: bool = False
+    disorder: bool = False
     other_plans: Sequence[Plan] = ()
     documents: Path | None = None
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("kafka_migration"))
@@ -42,6 +51,58 @@ class Run:
     @cached_property
     def graph(self) -> Graph:
         return Graph.of(self.plan)
+
+    @property
+    def heading(self) -> Side:
+        """The side that this step moves services to."""
+        return self.clusters.heading
+
+    @property
+    def leaving(self) -> Side:
+        """The side that they leave."""
+        return self.heading.other
+
+    def headed(self, side: Side) -> Run:
+        """The same run on its way to that side."""
+        return replace(self, clusters=replace(self.clusters, heading=side))
+
+    @property
+    def current(self) -> Pass:
+        """The pass that this run works in; of one that is taken back, the leg that this step is on."""
+        if self.purpose != ROLLBACK:
+            return current_pass(self.records)
+        return last_pass(self.records) if self.heading is Side.TARGET else self.way_back
+
+    @property
+    def way_back(self) -> WayBack:
+        """Of the pass that a rollback takes back: its way to the source."""
+        return WayBack(self.records, last_pass(self.records).number, self.plan, self.graph.stages)
+
+    def stays(self, service: str) -> bool:
+        """Whether a rollback leaves the service where it is, on the source, because it has nothing to read elsewhere.
+
+        A service with a second instance is never such a one: that instance drains the target in its stead.
+        """
+        return self.purpose == ROLLBACK and service not in self.seconds and service in self.way_back.stays
+
+    def arriving(self, service: str) -> Controller:
+        """The instance of a service that is to run where this run goes."""
+        there = self.seconds if self.heading is Side.TARGET else {}
+        return there.get(service, self.controllers[service])
+
+    def departing(self, service: str) -> Controller:
+        """The instance that runs where this run comes from; the same one where the service has no second."""
+        here = {} if self.heading is Side.TARGET else self.seconds
+        return here.get(service, self.controllers[service])
+
+    def instances(self, services: Iterable[str]) -> dict[str, Controller]:
+        """All instances of these services, second ones as `<service> (second)`."""
+        found = {}
+        for name in services:
+            found[name] = self.controllers[name]
+            if name in self.seconds:
+                found[f"{name} (second)"] = self.seconds[name]
+        return found
 
 
 class ActStep(Protocol):

@@ -1,6 +1,6 @@
 """Stragglers: visible records past a frozen cutover point, and what they mean.
 
-While no service that reads the topic is leaving the source, the point is frozen anew and both are kept. Afterwards some
+While no service that reads the topic is leaving, the point is frozen anew and both are kept. Afterwards some
 group will never read them: that is an error which names the range and the groups.
 """
 
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from kafka_migration.errors import StragglerFound
 from kafka_migration.offsets import OffsetRange, TopicPartition, Which, read_offsets
 from kafka_migration.passes import CutoverPoint, Pass
-from kafka_migration.run import Run
+from kafka_migration.run import ROLLBACK, Run
+from kafka_migration.sides import Side
 from kafka_migration.visible import count_visible
 
 
@@ -36,16 +37,29 @@ class Straggler:
 
 
 def find_stragglers(run: Run, current: Pass, stages: Iterable[str]) -> list[Straggler]:
-    """Read the ends of these stages' topics again and look at what lies past their points, where there is one yet."""
+    """Read the ends of these stages' topics again and look at what lies past their points, where there is one yet.
+
+    None once a rollback has begun to move the writers back: what they write then is meant to be there.
+    """
+    if writers_return(run):
+        return []
     points = current.latest_points(stage for stage in stages if current.points(stage))
-    ends = read_offsets(run.clusters.source, points, Which.END)
+    ends = read_offsets(run.clusters.origin, points, Which.END)
     past = [OffsetRange(tp, points[tp], end) for tp, end in ends.items() if end > points[tp]]
-    seen = count_visible(run.clusters.source, past)
+    seen = count_visible(run.clusters.origin, past)
     return [
         Straggler(r.partition, r.start, r.end, found.first, found.count)
         for r in past
         if (found := seen[r.partition]).first is not None or not found.complete
     ]
+
+
+def writers_return(run: Run) -> bool:
+    """Whether this step looks at the way there of a rollback that has begun to move the writers back."""
+    if run.purpose != ROLLBACK or run.heading is Side.SOURCE:
+        return False
+    back = run.way_back
+    return any(back.leaving(s.name) or back.switched(s.name) for s in run.plan.services if s.produces)
 
 
 def settle_stragglers(
@@ -62,10 +76,11 @@ def settle_stragglers(
         topics = {s.partition.topic for s in visible}
         groups = sorted({c.group for service in left for c in service.consumes if topics & set(c.topics)})
         raise StragglerFound(
-            "messages were written to the source behind the cutover point, after a service that reads them had left:\n"
+            f"messages were written to the {run.leaving} behind the cutover point, after a service that reads them had"
+            " left:\n"
             + "\n".join(f"  {s}" for s in visible)
             + f"\nGroups that will miss them: {', '.join(groups)}.\nFind and stop the writer (the preflight's finding"
-            " unclaimed-writer tells how), then roll back, or copy the named ranges to the target by hand."
+            " unclaimed-writer tells how), then roll back, or copy the named ranges by hand."
         )
     frozen = []
     for stage in stages:

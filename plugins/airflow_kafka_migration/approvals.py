@@ -34,6 +34,7 @@ class PlanApproval(ApprovalOperator):
     :param question: the import path (`module:name`) of a function that tells, for a `Run` and `args`, what is true now
         and what will be done (Markdown), or None when nothing is left to be done
     :param args: the function's own arguments (JSON)
+    :param heading: the side that the step moves services to: `target`, or on the way back `source`
     :param approvers: Airflow user names that may answer; none: everybody who may act on the DAG
     :param response_timeout: how long to wait for an answer; None: for ever
     """
@@ -47,6 +48,7 @@ class PlanApproval(ApprovalOperator):
         subject: str,
         question: str,
         args: Mapping[str, Any] | None = None,
+        heading: str = "target",
         approvers: tuple[str, ...] = (),
         response_timeout: timedelta | None = None,
         **kwargs: Any,
@@ -62,6 +64,7 @@ class PlanApproval(ApprovalOperator):
         self.plan = plan
         self.question = question
         self.args = dict(args or {})
+        self.heading = heading
 
     def execute(self, context: Context) -> None:
         kept = TaskMemory(context).recall(_ANSWER)
@@ -108,7 +111,9 @@ class PlanApproval(ApprovalOperator):
         from kafka_migration.errors import MigrationError
 
         try:
-            told: str | None = resolve_name(self.question)(open_run(context, self.plan, LOG), **self.args)
+            told: str | None = resolve_name(self.question)(
+                open_run(context, self.plan, LOG, heading=self.heading), **self.args
+            )
             return told
         except MigrationError as error:
             raise failure_of(error) from None
@@ -128,7 +133,9 @@ class PlanApproval(ApprovalOperator):
         return StepRefused(message)
 
 
-def approval(plan: Plan, task_id: str, subject: str, question: str, args: Mapping[str, Any]) -> PlanApproval:
+def approval(
+    plan: Plan, task_id: str, subject: str, question: str, args: Mapping[str, Any], heading: str = "target"
+) -> PlanApproval:
     """The task that asks; the plan says who may answer."""
     return PlanApproval(
         task_id=task_id,
@@ -136,6 +143,7 @@ def approval(plan: Plan, task_id: str, subject: str, question: str, args: Mappin
         subject=f"{plan.plan}: {subject}",
         question=question,
         args=args,
+        heading=heading,
         approvers=plan.approvers,
     )
 

@@ -28,7 +28,13 @@ LOG = logging.getLogger("kafka_migration")
 
 
 def carry_out(
-    context: Context, plan: str, work: Callable[[Run], StepReport], *, again: bool = False, as_started: bool = False
+    context: Context,
+    plan: str,
+    work: Callable[[Run], StepReport],
+    *,
+    heading: str = "target",
+    again: bool = False,
+    as_started: bool = False,
 ) -> str:
     """Open the run, do the work, log its report and keep it; its summary comes back.
 
@@ -37,7 +43,7 @@ def carry_out(
     attempt = _Attempt(context, plan)
     attempt.begin(again)
     try:
-        run = open_run(context, plan, LOG, as_started=as_started)
+        run = open_run(context, plan, LOG, heading=heading, as_started=as_started)
         attempt.root = evidence_root(run.plan)
         report = work(run)
         for line in report.lines():

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from kafka_migration.evidence.model import Approval
+    from kafka_migration.passes import CutoverPoint
+    from kafka_migration.plan.load import LoadedPlan
     from kafka_migration.report import StepReport
     from kafka_migration.run import Run
 
@@ -32,16 +34,20 @@ class EvidenceOperator(BaseOperator):
     :param plan: the plan's name
     :param judged: the tasks that must have succeeded, in the plan's order
     :param asked: the approvals
+    :param heading: the side that the run moves services to: `target`, or in a rollback `source`
     """
 
     ui_color = "#e6f4ea"
     operator_extra_links = (EvidenceLink(),)
 
-    def __init__(self, *, plan: str, judged: Sequence[str], asked: Sequence[str], **kwargs: Any) -> None:
+    def __init__(
+        self, *, plan: str, judged: Sequence[str], asked: Sequence[str], heading: str = "target", **kwargs: Any
+    ) -> None:
         super().__init__(inlets=[plan_asset(plan), LOCKS], trigger_rule=TriggerRule.ALL_DONE, **{**retries(), **kwargs})
         self.plan = plan
         self.judged = list(judged)
         self.asked = list(asked)
+        self.heading = heading
 
     def execute(self, context: Context) -> None:
         from airflow_kafka_migration.audit import carry_out
@@ -58,7 +64,7 @@ class EvidenceOperator(BaseOperator):
 
         ended = "success"
         try:
-            carry_out(context, self.plan, look, as_started=True)
+            carry_out(context, self.plan, look, heading=self.heading, as_started=True)
         except StepFailed:
             ended = "failed"  # its record says why; the evidence of all the others is written all the same
         verdict = self._publish(context, {**states, self.task_id: ended})
@@ -75,8 +81,6 @@ class EvidenceOperator(BaseOperator):
         from kafka_migration.evidence.assemble import Facts
         from kafka_migration.evidence.bundle import Bundle
         from kafka_migration.evidence.publish import publish
-        from kafka_migration.passes import current_pass
-        from kafka_migration.steps.common import recorded_points
 
         ti, dag_run = context["ti"], context["dag_run"]
         loaded = started_plan(context, self.plan)
@@ -93,7 +97,7 @@ class EvidenceOperator(BaseOperator):
                 dry_run=is_dry(context),
                 steps={task: states.get(task) for task in (*self.judged, self.task_id)},
                 approvals=tuple(_approval(records, ti.dag_id, ti.run_id, task, states) for task in self.asked),
-                points=recorded_points(loaded.graph, current_pass(records)),
+                points=_points(loaded, records, purpose_of(ti.dag_id)),
             ),
         )
         for label, text in evidence.summary.items():
@@ -110,12 +114,13 @@ class GateOperator(BaseOperator):
     """Succeeds when the verdict of this run's evidence is PASS, and fails otherwise.
 
     :param plan: the plan's name
+    :param heading: the side that the run moves services to: `target`, or in a rollback `source`
     """
 
     ui_color = "#e6f4ea"
     operator_extra_links = (EvidenceLink(),)
 
-    def __init__(self, *, plan: str, **kwargs: Any) -> None:
+    def __init__(self, *, plan: str, heading: str = "target", **kwargs: Any) -> None:
         super().__init__(
             inlets=[plan_asset(plan), LOCKS],
             outlets=[plan_asset(plan)],
@@ -123,6 +128,7 @@ class GateOperator(BaseOperator):
             **{**retries(), **kwargs},
         )
         self.plan = plan
+        self.heading = heading
 
     def execute(self, context: Context) -> str:
         from airflow_kafka_migration.audit import LOG
@@ -152,10 +158,25 @@ class GateOperator(BaseOperator):
         )
         if verdict != "PASS":
             raise StepRefused(f"verdict {verdict}: {'; '.join(evidence['because'])[:500]}")
-        finish(open_run(context, self.plan, LOG, as_started=True))
+        finish(open_run(context, self.plan, LOG, heading=self.heading, as_started=True))
         if not is_dry(context):
             context["outlet_events"][plan_asset(self.plan)].extra = {"run_id": ti.run_id, "verdict": verdict}
         return str(verdict)
+
+
+def _points(loaded: LoadedPlan, records: AssetRecords, purpose: str) -> dict[str, list[CutoverPoint]]:
+    """The cutover points of the pass; of a rollback those of the way back too."""
+    from kafka_migration.passes import WayBack, current_pass, last_pass
+    from kafka_migration.run import ROLLBACK
+    from kafka_migration.steps.common import recorded_points
+
+    if purpose != ROLLBACK:
+        return recorded_points(loaded.graph, current_pass(records))
+    there = last_pass(records)
+    back = WayBack(records, there.number, loaded.plan, loaded.graph.stages)
+    return recorded_points(loaded.graph, there) | {
+        f"{stage} (way back)": points for stage, points in recorded_points(loaded.graph, back).items()
+    }
 
 
 def _approval(records: AssetRecords, dag_id: str, run_id: str, task: str, states: Mapping[str, str]) -> Approval:

@@ -16,10 +16,10 @@ PAGES = "/kafka-migration"
 DOCUMENTS = "data_docs"
 """The folder beside the evidence for the pages that checks leave."""
 
-PARAMETERS = frozenset({"dry_run", "reason"})
-"""What a run may be triggered with; all else stands in the plan."""
+PARAMETERS = {"migrate": frozenset({"dry_run", "reason"}), "rollback": frozenset({"dry_run", "reason", "disorder"})}
+"""What a run may be triggered with, by its purpose; all else stands in the plan."""
 
-LOCKING = ("migrate",)
+LOCKING = ("migrate", "rollback")
 """The purposes whose runs hold the topics and services that they touch."""
 
 

@@ -24,21 +24,31 @@ class StepOperator(BaseOperator):
     :param plan: the plan's name
     :param step: the import path (`module:name`) of a `kafka_migration.run.ActStep`
     :param args: the step's own arguments (JSON)
+    :param heading: the side that the step moves services to: `target`, or on the way back `source`
     """
 
     ui_color = "#e8f0fe"
 
-    def __init__(self, *, plan: str, step: str, args: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        plan: str,
+        step: str,
+        args: Mapping[str, Any] | None = None,
+        heading: str = "target",
+        **kwargs: Any,
+    ) -> None:
         # As inlets they give access to the plan's state without emitting an event when the task ends.
         super().__init__(inlets=[plan_asset(plan), LOCKS], **{**retries(), **kwargs})
         self.plan = plan
         self.step = step
         self.args = dict(args or {})
+        self.heading = heading
 
     def execute(self, context: Context) -> None:
         from airflow_kafka_migration.audit import carry_out
 
-        carry_out(context, self.plan, lambda run: self._act(context, run))
+        carry_out(context, self.plan, lambda run: self._act(context, run), heading=self.heading)
 
     def _act(self, context: Context, run: Run) -> StepReport:
         from airflow_kafka_migration.runs import take_lock

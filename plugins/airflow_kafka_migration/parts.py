@@ -7,6 +7,7 @@ Tasks and groups carry the names of the plan's services, so that the graph is th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import copy
 from itertools import pairwise
 from typing import Any
 
@@ -16,12 +17,13 @@ from airflow.sdk.bases.operator import BaseOperator
 from airflow_kafka_migration.approvals import PlanApproval, approval
 from airflow_kafka_migration.broken import broken_dag
 from airflow_kafka_migration.closing import EvidenceOperator, GateOperator
-from airflow_kafka_migration.names import FIRST_TASK, dag_id
+from airflow_kafka_migration.names import FIRST_TASK, PARAMETERS, dag_id
 from airflow_kafka_migration.operators import StepOperator
 from airflow_kafka_migration.sensors import WaitOperator
 from kafka_migration.plan.graph import FIRST_STAGE, Unit
 from kafka_migration.plan.load import BrokenPlan, LoadedPlan, load_plans
-from kafka_migration.services.registry import is_manual
+from kafka_migration.services.registry import is_manual, is_manual_second
+from kafka_migration.sides import Side
 
 Task = BaseOperator | TaskGroup
 Stage = Task | list[Task] | None
@@ -33,35 +35,57 @@ _PATIENCE = 20.0
 
 
 def migration_dags(scheme: str, build: Callable[[Steps], None]) -> Iterator[DAG]:
-    """The DAG `<plan>.migrate` of every plan of that scheme, each built by `build`; and one for each broken plan."""
-    needed = get_parsing_context().dag_id  # in a worker: the one DAG that its task belongs to
-    for entry in load_plans():
-        name = entry.name if isinstance(entry, BrokenPlan) else entry.plan.plan
-        if needed is not None and needed != dag_id(name, "migrate"):
-            continue
+    """The DAG `<plan>.migrate` of every plan of that scheme, each built by `build`."""
+    for entry in _plans("migrate"):
+        if isinstance(entry, LoadedPlan) and entry.plan.scheme == scheme:
+            yield _built(entry, "migrate", Side.TARGET, build)
+
+
+def rollback_dags(build: Callable[[Steps], None]) -> Iterator[DAG]:
+    """The DAG `<plan>.rollback` of every plan, each built by `build`."""
+    for entry in _plans("rollback"):
+        if isinstance(entry, LoadedPlan):
+            yield _built(entry, "rollback", Side.SOURCE, build)
+
+
+def invalid_plan_dags() -> Iterator[DAG]:
+    """The DAG `<name>.migrate` of every plan file that does not load: it shows why."""
+    for entry in _plans("migrate"):
         if isinstance(entry, BrokenPlan):
             yield broken_dag(entry)
-        elif entry.plan.scheme == scheme:
-            with _dag(entry) as dag:
-                steps = Steps(entry, dag)
-                build(steps)
-                steps.close()
-            yield dag
 
 
 class Steps:
     """What a scheme is made of. Each method makes one task, or one group of tasks, and returns it.
 
-    What the plan does not ask for is None; `in_order` leaves it out.
+    What the plan does not ask for is None; `in_order` leaves it out. `heading`: the side that services are moved to.
     """
 
-    def __init__(self, loaded: LoadedPlan, dag: DAG) -> None:
+    def __init__(self, loaded: LoadedPlan, dag: DAG, heading: Side) -> None:
         self._dag = dag
+        self._heading = heading
+        self._prefix = ""
         self._plan = loaded.plan
         self._graph = loaded.graph
         self._patience = _PATIENCE if len(loaded.plan.services) <= _PATIENT_SERVICES else 0.0
         self._judged: list[str] = []
         self._asked: list[str] = []
+
+    @property
+    def strict(self) -> bool:
+        """Whether the plan keeps the order of every key."""
+        return self._plan.order == "strict"
+
+    @property
+    def twice(self) -> bool:
+        """Whether services that read have second instances."""
+        return self._plan.scheme == "producers_later"
+
+    def toward(self, side: Side, prefix: str = "") -> Steps:
+        """The same steps on the way to that side; the names of tasks that move consumers begin with `prefix`."""
+        other = copy(self)
+        other._heading, other._prefix = side, prefix
+        return other
 
     def in_order(self, *stages: Stage) -> None:
         """Each stage after the one before it; the tasks of one stage side by side."""
@@ -72,6 +96,18 @@ class Steps:
     def preflight(self) -> Task:
         """Reads everything, changes nothing, shows all findings."""
         return self._act(FIRST_TASK, "preflight:preflight")
+
+    def look_back(self) -> Task:
+        """Reads everything, changes nothing, shows the way back."""
+        return self._act(FIRST_TASK, "back:look")
+
+    def approve_rollback(self) -> Task:
+        """Asks where the plan says so, and always before a return with disorder."""
+        return self._ask("approve_rollback", "take the migration back?", "rollback")
+
+    def begin(self) -> Task:
+        """Decides who need not leave the source, and stops the writers there where others must."""
+        return self._act("begin", "back:begin")
 
     def approve_topics(self) -> Task | None:
         return self._ask_if("topics", "approve_topics", "create the topics on the target?", "topics")
@@ -93,7 +129,7 @@ class Steps:
 
     def switch_producers(self) -> Task:
         """All services that only produce, a task for each unit; those that must wait for a processor are stopped."""
-        with TaskGroup("switch_producers", tooltip="Producers move to the target") as group:
+        with TaskGroup("switch_producers", tooltip=f"Producers move to the {self._heading}") as group:
             for unit in self._graph.producers:
                 self.in_order(self.by_hand(unit), self._act(unit.name, "switch:switch_producers", unit=unit.name))
             for unit in self._graph.readers:
@@ -102,19 +138,31 @@ class Steps:
         return group
 
     def cutover(self, unit: Unit | None = None) -> Task | None:
-        """Freezes the end offsets of what has no writer on the source any more; None where a unit settles nothing."""
+        """Freezes the end offsets of what nobody writes any more where it was; None where a unit settles nothing."""
         if unit is not None and not unit.settles:
             return None
         return self._wait("cutover", "cutover:cutover", stage=unit.name if unit else FIRST_STAGE)
 
-    def move_readers(self, move: Callable[[Unit], None]) -> Task:
+    def source_point(self) -> Task:
+        """On the way back: the cutover point of the source, where it was not frozen yet."""
+        return self._wait("source_point", "cutover:cutover", stage=FIRST_STAGE)
+
+    def seconds(self, start: Callable[[Unit], None]) -> Task:
+        """A group of tasks for each unit that reads, made by `start`, side by side."""
+        with TaskGroup("seconds", tooltip=f"Instances start on the {self._heading} beside those that run") as all_of:
+            for unit in self._graph.readers:
+                with TaskGroup(unit.name, tooltip=", ".join(unit.services)):
+                    start(unit)
+        return all_of
+
+    def move_readers(self, move: Callable[[Unit], None], name: str = "") -> Task:
         """A group of tasks for each unit that reads, made by `move`, behind the units that write what it reads."""
         with TaskGroup(
-            "consumers", prefix_group_id=False, tooltip="Each reading service moves when it has drained"
+            name or "consumers", prefix_group_id=bool(name), tooltip="Each reading service moves when it has drained"
         ) as all_of:
             groups: dict[str, TaskGroup] = {}
             for unit in self._graph.readers:
-                with TaskGroup(unit.name, tooltip=f"{', '.join(unit.services)} to the target") as group:
+                with TaskGroup(unit.name, tooltip=f"{', '.join(unit.services)} to the {self._heading}") as group:
                     move(unit)
                 groups[unit.name] = group
             for unit in self._graph.readers:
@@ -140,23 +188,70 @@ class Steps:
         ]
 
     def approve_consumers(self, unit: Unit) -> Task | None:
-        subject = f"switch {', '.join(unit.services)} to the target?"
+        subject = f"switch {', '.join(unit.services)} to the {self._heading}?"
         return self._ask_if("consumers", "approve", subject, "consumers", unit=unit.name)
 
     def by_hand(self, unit: Unit) -> Stage:
         """Where a person changes a service: what to do. The switch then looks whether it is done."""
         manual = [service.name for service in map(self._plan.service, unit.services) if is_manual(service)]
         return [
-            self._ask(f"by_hand_{name}", f"move {name} to the target by hand", "by_hand", service=name)
+            self._ask(f"by_hand_{name}", f"move {name} to the {self._heading} by hand", "by_hand", service=name)
             for name in manual
         ]
+
+    def start_by_hand(self, unit: Unit) -> Stage:
+        """Where a person starts the other instance of a service."""
+        by_hand = is_manual_second if self._heading is Side.TARGET else is_manual
+        return [
+            self._ask(f"by_hand_{name}", f"start {name} on the {self._heading} by hand", "second_by_hand", service=name)
+            for name, _ in self._readers(unit)
+            if by_hand(self._plan.service(name))
+        ]
+
+    def start(self, unit: Unit) -> Task:
+        """Starts the instances of a unit beside those that run, their groups seeded before."""
+        return self._act("start", "seconds:start", unit=unit.name)
+
+    def ready(self, unit: Unit) -> Stage:
+        """Their groups are stable and own every partition, before anything is written that they must read."""
+        return [self._wait(f"ready{tail}", "consuming:ready", service=name) for name, tail in self._readers(unit)]
+
+    def keeping_up(self, unit: Unit) -> Stage:
+        """Their groups read, and their backlog does not keep growing against the rate of writing."""
+        return [
+            self._wait(f"keeping_up{tail}", "consuming:keeping_up", service=name) for name, tail in self._readers(unit)
+        ]
+
+    def approve_close(self, unit: Unit) -> Task | None:
+        subject = f"close {', '.join(unit.services)} on the {self._heading.other}?"
+        if self._heading is Side.SOURCE:
+            return None  # a rollback was approved as a whole
+        return self._ask_if("close_originals", "approve", subject, "close_originals", unit=unit.name)
+
+    def close_by_hand(self, unit: Unit) -> Stage:
+        """Where a person closes the instance that is left."""
+        by_hand = is_manual if self._heading is Side.TARGET else is_manual_second
+        return [
+            self._ask(
+                f"close_by_hand_{name}",
+                f"close {name} on the {self._heading.other} by hand",
+                "close_by_hand",
+                service=name,
+            )
+            for name, _ in self._readers(unit)
+            if by_hand(self._plan.service(name))
+        ]
+
+    def close_instances(self, unit: Unit) -> Task:
+        """Reads ends again, stops the instances that are left, and keeps them from starting at boot."""
+        return self._act("close", "seconds:close", unit=unit.name)
 
     def switch(self, unit: Unit) -> Task:
         """Reads ends and seeds again, stops, reconfigures, starts, and looks where the services really are."""
         return self._act("switch", "switch:switch_consumers", unit=unit.name)
 
     def consuming(self, unit: Unit) -> Stage:
-        """The groups are stable on the target, own every partition, and their commits advance."""
+        """The groups are stable, own every partition, and their commits advance."""
         return [
             self._wait(f"consuming{tail}", "consuming:consuming", service=name) for name, tail in self._readers(unit)
         ]
@@ -168,13 +263,17 @@ class Steps:
     def evidence(self) -> Task:
         """Runs whatever happened: a last look, then everything that the steps left behind in one place."""
         self._evidence = task = EvidenceOperator(
-            task_id="evidence", plan=self._plan.plan, judged=list(self._judged), asked=list(self._asked)
+            task_id="evidence",
+            plan=self._plan.plan,
+            judged=list(self._judged),
+            asked=list(self._asked),
+            heading=self._heading,
         )
         return task
 
     def gate(self) -> Task:
         """Its state is the verdict."""
-        return GateOperator(task_id="gate", plan=self._plan.plan)
+        return GateOperator(task_id="gate", plan=self._plan.plan, heading=self._heading)
 
     def close(self) -> None:
         """Once all is in order: the evidence waits for every task, not only for the one before it.
@@ -193,16 +292,23 @@ class Steps:
         return [(name, "" if len(names) == 1 else f"_{name}") for name in names]
 
     def _act(self, task_id: str, step: str, **args: Any) -> StepOperator:
-        task = StepOperator(task_id=task_id, plan=self._plan.plan, step=f"{_STEPS}.{step}", args=args)
+        task = StepOperator(
+            task_id=self._named(task_id),
+            plan=self._plan.plan,
+            step=f"{_STEPS}.{step}",
+            args=args,
+            heading=self._heading,
+        )
         self._judged.append(task.task_id)
         return task
 
     def _wait(self, task_id: str, step: str, **args: Any) -> WaitOperator:
         task = WaitOperator(
-            task_id=task_id,
+            task_id=self._named(task_id),
             plan=self._plan.plan,
             step=f"{_STEPS}.{step}",
             args=args,
+            heading=self._heading,
             patience=self._patience,
             poll=0.25,
         )
@@ -210,18 +316,46 @@ class Steps:
         return task
 
     def _ask(self, task_id: str, subject: str, question: str, **args: Any) -> PlanApproval:
-        task = approval(self._plan, task_id, subject, f"{_STEPS}.questions:{question}", args)
+        where = self._named(task_id)
+        task = approval(self._plan, where, subject, f"{_STEPS}.questions:{question}", args, self._heading)
         self._asked.append(task.task_id)
         return task
+
+    def _named(self, task_id: str) -> str:
+        return f"{self._prefix}{task_id}"
 
     def _ask_if(self, name: str, task_id: str, subject: str, question: str, **args: Any) -> PlanApproval | None:
         return self._ask(task_id, subject, question, **args) if name in self._plan.approvals else None
 
 
-def _dag(loaded: LoadedPlan) -> DAG:
+def _plans(purpose: str) -> Iterator[LoadedPlan | BrokenPlan]:
+    """The plans that DAGs are wanted of: all for the parser; in a worker the one that its task belongs to."""
+    needed = get_parsing_context().dag_id
+    for entry in load_plans():
+        name = entry.name if isinstance(entry, BrokenPlan) else entry.plan.plan
+        if needed is None or needed == dag_id(name, purpose):
+            yield entry
+
+
+def _built(loaded: LoadedPlan, purpose: str, heading: Side, build: Callable[[Steps], None]) -> DAG:
+    with _dag(loaded, purpose) as dag:
+        steps = Steps(loaded, dag, heading)
+        build(steps)
+        steps.close()
+    return dag
+
+
+def _dag(loaded: LoadedPlan, purpose: str) -> DAG:
     plan = loaded.plan
+    disorder = Param(
+        False,
+        type="boolean",
+        title="Disorder",
+        description="Consumers cannot run on the target: they stay on the source and go on there, though they have not"
+        " read what is on the target. Always asked before.",
+    )
     return DAG(
-        dag_id(plan.plan, "migrate"),
+        dag_id(plan.plan, purpose),
         description=plan.description,
         doc_md=_doc(loaded),
         schedule=None,
@@ -236,6 +370,7 @@ def _dag(loaded: LoadedPlan) -> DAG:
             "reason": Param(
                 None, type=["null", "string"], title="Reason", description="The change ticket, for the evidence."
             ),
+            **({"disorder": disorder} if "disorder" in PARAMETERS[purpose] else {}),
         },
     )
 

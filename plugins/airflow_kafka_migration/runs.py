@@ -6,6 +6,7 @@ Imported in workers only, never while DAGs are parsed: it brings the Kafka clien
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,8 @@ from kafka_migration.errors import PlanChanged, Refused
 from kafka_migration.evidence.bundle import Bundle
 from kafka_migration.plan.load import BrokenPlan, LoadedPlan, difference, find_plan, load_plans, parse_plan
 from kafka_migration.run import Run
-from kafka_migration.services.registry import build_controllers
+from kafka_migration.services.registry import build_controllers, build_seconds
+from kafka_migration.sides import Side
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -29,10 +31,13 @@ if TYPE_CHECKING:
     from kafka_migration.records import Records
 
 
-def open_run(context: Context, plan_name: str, log: logging.Logger, *, as_started: bool = False) -> Run:
+def open_run(
+    context: Context, plan_name: str, log: logging.Logger, *, heading: str = Side.TARGET, as_started: bool = False
+) -> Run:
     """All that a step is given. Contacts no cluster and no service. Raises `PlanError`, `PlanChanged`, `Refused`.
 
-    `as_started`: with the plan that the run started with, whatever has become of its file since.
+    `heading`: the side that the step moves services to. `as_started`: with the plan that the run started with, whatever
+    has become of its file since.
     """
     records = AssetRecords(context, plan_asset(plan_name))
     if as_started:
@@ -41,15 +46,17 @@ def open_run(context: Context, plan_name: str, log: logging.Logger, *, as_starte
         _only_known_parameters(context)
         loaded = find_plan(plan_name)
         _same_plan(context, loaded, records)
-    clusters = open_clusters(loaded.plan, log)
+    clusters = replace(open_clusters(loaded.plan, log), heading=Side(heading))
     return Run(
         plan=loaded.plan,
         purpose=purpose_of(context["ti"].dag_id),
         run_id=context["ti"].run_id,
         clusters=clusters,
         controllers=build_controllers(loaded.plan, clusters.addresses, connection_parts),
+        seconds=build_seconds(loaded.plan, clusters.addresses, connection_parts),
         records=_DryRecords(records) if is_dry(context) else records,
         dry_run=is_dry(context),
+        disorder=bool(context["params"].get("disorder")),
         other_plans=[
             entry.plan for entry in load_plans() if isinstance(entry, LoadedPlan) and entry.plan != loaded.plan
         ],
@@ -80,11 +87,12 @@ def take_lock(context: Context, run: Run) -> None:
 
 def _only_known_parameters(context: Context) -> None:
     """Airflow takes any key: a mistyped `dry_run` would be a real run."""
-    unknown = sorted(set(context["dag_run"].conf or {}) - PARAMETERS)
+    known = PARAMETERS[purpose_of(context["ti"].dag_id)]
+    unknown = sorted(set(context["dag_run"].conf or {}) - known)
     if unknown:
         raise Refused(
             f"The run was triggered with parameters that there are not: {', '.join(unknown)}. Nothing was done."
-            f" Known are {', '.join(sorted(PARAMETERS))}; everything else stands in the plan. Trigger a new run."
+            f" Known are {', '.join(sorted(known))}; everything else stands in the plan. Trigger a new run."
         )
 
 
@@ -130,7 +138,7 @@ def _touched(run: Run) -> Touched:
         named = {topic for service in run.plan.services for topic in (*service.produces, *service.reads)}
         chosen = named | {topic for topic in told.topics if run.plan.includes(topic)}
         topics |= {f"{told.cluster_id}/{topic}" for topic in chosen}
-    return Touched(frozenset(topics), frozenset(c.identity() for c in run.controllers.values()))
+    return Touched(frozenset(topics), frozenset(c.identity() for c in run.instances(run.controllers).values()))
 
 
 class _DryRecords:

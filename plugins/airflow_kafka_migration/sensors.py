@@ -31,6 +31,7 @@ class WaitOperator(BaseOperator):
     :param plan: the plan's name
     :param step: the import path (`module:name`) of a `kafka_migration.waiting.WaitStep`
     :param args: the step's own arguments (JSON)
+    :param heading: the side that the step moves services to: `target`, or on the way back `source`
     :param patience: seconds for which the worker goes on looking before it gives its slot back
     :param poll: seconds between two looks
     """
@@ -43,6 +44,7 @@ class WaitOperator(BaseOperator):
         plan: str,
         step: str,
         args: Mapping[str, Any] | None = None,
+        heading: str = "target",
         patience: float = 0.0,
         poll: float = 1.0,
         **kwargs: Any,
@@ -51,20 +53,27 @@ class WaitOperator(BaseOperator):
         self.plan = plan
         self.step = step
         self.args = dict(args or {})
+        self.heading = heading
         self.patience = patience
         self.poll = poll
 
     def execute(self, context: Context) -> None:
         from airflow_kafka_migration.audit import carry_out
 
-        carry_out(context, self.plan, lambda run: self._wait(context, run, None, {}))
+        carry_out(context, self.plan, lambda run: self._wait(context, run, None, {}), heading=self.heading)
 
     def resume(self, context: Context, event: Mapping[str, Any]) -> None:
         """What the trigger saw may be old by now, so that it only says when to look again, not what is true."""
         from airflow_kafka_migration.audit import carry_out
 
         brief = None if event["status"] == "again" else event["brief"]
-        carry_out(context, self.plan, lambda run: self._wait(context, run, brief, event["memory"]), again=True)
+        carry_out(
+            context,
+            self.plan,
+            lambda run: self._wait(context, run, brief, event["memory"]),
+            heading=self.heading,
+            again=True,
+        )
 
     def _wait(self, context: Context, run: Run, brief: dict[str, Any] | None, memory: Mapping[str, Any]) -> StepReport:
         from airflow_kafka_migration.progress import Progress
@@ -105,6 +114,7 @@ class WaitOperator(BaseOperator):
             trigger=WaitTrigger(
                 step=self.step,
                 connections={"source": run.plan.source.connection, "target": run.plan.target.connection},
+                heading=self.heading,
                 brief=brief,
                 memory=dict(memory),
                 deadline=deadline,

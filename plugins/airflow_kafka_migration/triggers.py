@@ -42,6 +42,7 @@ class WaitTrigger(BaseTrigger):
 
     :param step: the import path (`module:name`) of a `kafka_migration.waiting.WaitStep`
     :param connections: the ids of the plan's connections, by side
+    :param heading: the side that the step moves services to
     :param brief: what the step prepared
     :param memory: what the last look in the worker remembered
     :param deadline: when the wait has timed out, in seconds since the epoch
@@ -55,6 +56,7 @@ class WaitTrigger(BaseTrigger):
         self,
         step: str,
         connections: dict[str, str],
+        heading: str,
         brief: dict[str, Any],
         memory: dict[str, Any],
         deadline: float,
@@ -63,6 +65,7 @@ class WaitTrigger(BaseTrigger):
         super().__init__()  # type: ignore[no-untyped-call]
         self.step = step
         self.connections = connections
+        self.heading = heading
         self.brief = brief
         self.memory = memory
         self.deadline = deadline
@@ -74,6 +77,7 @@ class WaitTrigger(BaseTrigger):
             {
                 "step": self.step,
                 "connections": self.connections,
+                "heading": self.heading,
                 "brief": self.brief,
                 "memory": self.memory,
                 "deadline": self.deadline,
@@ -108,7 +112,9 @@ class WaitTrigger(BaseTrigger):
         from kafka_migration.sides import Side
 
         clusters = Clusters(
-            _shared(Side.SOURCE, self.connections["source"]), _shared(Side.TARGET, self.connections["target"])
+            _shared(Side.SOURCE, self.connections["source"]),
+            _shared(Side.TARGET, self.connections["target"]),
+            Side(self.heading),
         )
         return resolve_name(self.step), clusters
 

@@ -73,9 +73,14 @@ def test_counts_are_exact_and_see_neither_markers_nor_aborted_messages(migrated:
     assert stopping(report) == set()
     rows = {(row["topic"], row["partition"]): row for row in report.data["coverage"]}
     one, two = rows[migrated.first.topic, 0], rows[migrated.second.topic, 1]
-    assert (one["begin"], one["cutover"], one["source_commit"], one["source_visible"]) == (1, 6, 5, 4)
-    assert (one["seed"], one["target_visible"], one["target_consumed"], one["target_left"]) == (0, 3, 2, 1)
-    assert (two["cutover"], two["source_visible"], two["source_left"]) == (3, 0, 0)
+    assert (one["begin"], one["cutover"], one["origin_commit"], one["origin_visible"]) == (1, 6, 5, 4)
+    assert (one["seed"], one["destination_visible"], one["destination_consumed"], one["destination_left"]) == (
+        0,
+        3,
+        2,
+        1,
+    )
+    assert (two["cutover"], two["origin_visible"], two["origin_left"]) == (3, 0, 0)
 
 
 def test_commit_moved_back_on_the_source_fails_and_names_topic_partition_and_group(migrated: Migrated) -> None:

@@ -23,18 +23,18 @@ GOOD = CoverageRow(
     service="billing",
     begin=100,
     cutover=200,
-    source_log_start=0,
-    source_commit=200,
-    source_verdict="drained",
-    source_visible=90,
-    source_left=0,
+    origin_log_start=0,
+    origin_commit=200,
+    origin_verdict="drained",
+    origin_visible=90,
+    origin_left=0,
     seed=10,
-    target_log_start=0,
-    target_commit=40,
-    target_end=50,
-    target_visible=35,
-    target_consumed=28,
-    target_left=7,
+    destination_log_start=0,
+    destination_commit=40,
+    destination_end=50,
+    destination_visible=35,
+    destination_consumed=28,
+    destination_left=7,
 )
 RULES = (
     "one-row",
@@ -65,7 +65,7 @@ def test_rows_that_are_whole_pass_every_expectation() -> None:
 
 
 def test_group_ahead_of_its_cutover_point_passes() -> None:
-    assert not stopping(replace(GOOD, source_commit=210, source_verdict="ahead"))
+    assert not stopping(replace(GOOD, origin_commit=210, origin_verdict="ahead"))
 
 
 def test_group_that_never_read_an_empty_partition_passes() -> None:
@@ -73,14 +73,14 @@ def test_group_that_never_read_an_empty_partition_passes() -> None:
         GOOD,
         begin=0,
         cutover=0,
-        source_commit=None,
-        source_visible=0,
+        origin_commit=None,
+        origin_visible=0,
         seed=0,
-        target_commit=0,
-        target_end=0,
-        target_visible=0,
-        target_consumed=0,
-        target_left=0,
+        destination_commit=0,
+        destination_end=0,
+        destination_visible=0,
+        destination_consumed=0,
+        destination_left=0,
     )
     assert not stopping(empty)
 
@@ -94,19 +94,19 @@ def test_no_rows_are_inconclusive_and_never_pass() -> None:
 @pytest.mark.parametrize(
     ("rule", "status", "change"),
     [
-        pytest.param("source-left", Status.FAIL, {"source_left": 3}, id="unread-before-the-cutover-point"),
-        pytest.param("source-verdict", Status.FAIL, {"source_verdict": "behind"}, id="not-drained"),
-        pytest.param("source-verdict", Status.FAIL, {"source_verdict": "open transaction"}, id="open-transaction"),
-        pytest.param("source-verdict", Status.FAIL, {"source_verdict": "some new word"}, id="unknown-verdict"),
-        pytest.param("no-hole", Status.INCONCLUSIVE, {"source_log_start": 101}, id="deleted-since-or-between"),
-        pytest.param("target-seed", Status.FAIL, {"target_commit": 9}, id="commit-below-the-seed"),
-        pytest.param("target-seed", Status.FAIL, {"target_commit": None}, id="seed-gone"),
+        pytest.param("source-left", Status.FAIL, {"origin_left": 3}, id="unread-before-the-cutover-point"),
+        pytest.param("source-verdict", Status.FAIL, {"origin_verdict": "behind"}, id="not-drained"),
+        pytest.param("source-verdict", Status.FAIL, {"origin_verdict": "open transaction"}, id="open-transaction"),
+        pytest.param("source-verdict", Status.FAIL, {"origin_verdict": "some new word"}, id="unknown-verdict"),
+        pytest.param("no-hole", Status.INCONCLUSIVE, {"origin_log_start": 101}, id="deleted-since-or-between"),
+        pytest.param("target-seed", Status.FAIL, {"destination_commit": 9}, id="commit-below-the-seed"),
+        pytest.param("target-seed", Status.FAIL, {"destination_commit": None}, id="seed-gone"),
         pytest.param(
-            "target-kept", Status.INCONCLUSIVE, {"target_log_start": 11}, id="target-deleted-below-the-commit"
+            "target-kept", Status.INCONCLUSIVE, {"destination_log_start": 11}, id="target-deleted-below-the-commit"
         ),
-        pytest.param("target-kept", Status.FAIL, {"target_log_start": 41}, id="target-deleted-unread"),
-        pytest.param("target-sum", Status.FAIL, {"target_left": 6}, id="a-message-unaccounted"),
-        pytest.param("target-sum", Status.FAIL, {"target_left": 8}, id="a-message-too-many"),
+        pytest.param("target-kept", Status.FAIL, {"destination_log_start": 41}, id="target-deleted-unread"),
+        pytest.param("target-sum", Status.FAIL, {"destination_left": 6}, id="a-message-unaccounted"),
+        pytest.param("target-sum", Status.FAIL, {"destination_left": 8}, id="a-message-too-many"),
     ],
 )
 def test_a_broken_promise_names_its_row_and_only_that(rule: str, status: Status, change: dict[str, object]) -> None:
@@ -121,14 +121,14 @@ def test_a_broken_promise_names_its_row_and_only_that(rule: str, status: Status,
 
 
 def test_messages_deleted_before_they_were_read_are_a_failure() -> None:
-    lost = replace(GOOD, source_log_start=150, source_commit=120, source_verdict="expired unread")
+    lost = replace(GOOD, origin_log_start=150, origin_commit=120, origin_verdict="expired unread")
     assert stopping(lost) == {
         "coverage-no-hole/orders/0/billing": Status.FAIL,
         "coverage-source-verdict/orders/0/billing": Status.FAIL,
     }
 
 
-@pytest.mark.parametrize("count", ["source_visible", "target_visible", "target_consumed"])
+@pytest.mark.parametrize("count", ["origin_visible", "destination_visible", "destination_consumed"])
 def test_a_count_that_is_missing_is_inconclusive_and_named(count: str) -> None:
     findings = judge(GOOD, replace(GOOD, partition=1, **{count: None}))
     told = [f for f in findings if f.stops]
@@ -137,7 +137,7 @@ def test_a_count_that_is_missing_is_inconclusive_and_named(count: str) -> None:
 
 
 def test_nothing_is_claimed_of_sums_when_no_row_was_counted() -> None:
-    findings = judge(replace(GOOD, source_visible=None, target_visible=None, target_consumed=None))
+    findings = judge(replace(GOOD, origin_visible=None, destination_visible=None, destination_consumed=None))
     assert verdict(findings) is Status.INCONCLUSIVE
     assert "coverage-target-sum/all" not in {f.id for f in findings}
 
@@ -148,20 +148,20 @@ def test_two_rows_of_one_group_and_partition_are_a_failure() -> None:
 
 def test_offsets_beyond_what_a_float_can_hold_are_compared_exactly() -> None:
     huge = 2**60
-    assert not stopping(replace(GOOD, seed=huge, target_commit=huge, target_end=huge + 9))
-    assert stopping(replace(GOOD, seed=huge + 1, target_commit=huge, target_end=huge + 9)) == {
+    assert not stopping(replace(GOOD, seed=huge, destination_commit=huge, destination_end=huge + 9))
+    assert stopping(replace(GOOD, seed=huge + 1, destination_commit=huge, destination_end=huge + 9)) == {
         "coverage-target-seed/orders/0/billing": Status.FAIL
     }
 
 
 def test_an_accepted_inconclusive_finding_lets_the_run_go_on() -> None:
-    findings = judge(replace(GOOD, source_log_start=101))
+    findings = judge(replace(GOOD, origin_log_start=101))
     accepted = accept(findings, {"coverage-no-hole/orders/0/billing": "retention ran after the drain"})
     assert verdict(accepted) is Status.PASS
 
 
 def test_every_failing_row_of_many_is_named() -> None:
-    rows = [replace(GOOD, partition=n, source_left=n % 2) for n in range(500)]
+    rows = [replace(GOOD, partition=n, origin_left=n % 2) for n in range(500)]
     named = {f.id for f in judge(*rows) if f.stops}
     assert named == {f"coverage-source-left/orders/{n}/billing" for n in range(1, 500, 2)}
 

@@ -113,8 +113,8 @@ def test_coverage_has_a_row_for_every_partition_that_a_group_reads(moved: Moved)
     partitions = {name: t.partitions for name, t in moved.after_first.topics.items()}
     rows = moved.first["coverage"].data["coverage"]
     assert len(rows) == sum(partitions[topic] for topics in readers().values() for topic in topics)
-    assert sum(row["source_visible"] for row in rows) > 0
-    assert sum(row["source_left"] for row in rows) == 0
+    assert sum(row["origin_visible"] for row in rows) > 0
+    assert sum(row["origin_left"] for row in rows) == 0
 
 
 def test_dry_run_changes_nothing_and_says_what_it_would_do(moved: Moved) -> None:

@@ -225,7 +225,7 @@ def test_a_failed_run_says_why_and_does_not_claim_more(bundle: Bundle) -> None:
 
 
 def test_a_count_that_is_missing_is_shown_as_missing(tmp_path: Path) -> None:
-    row = {**ROW.to_json(), "source_visible": None}
+    row = {**ROW.to_json(), "origin_visible": None}
     bundle = write_run(bundle_at(tmp_path), {**REPORTS, "coverage": StepReport(data={"coverage": [row]})})
     publish(bundle, FACTS)
     assert "not counted" in page_of(bundle)

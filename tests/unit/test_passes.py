@@ -21,9 +21,9 @@ def records() -> MemoryRecords:
 
 def test_seeds_and_beginnings_are_reused_by_every_run(records: MemoryRecords) -> None:
     first = open_pass(records)
-    first.begins = {"billing": {ORDERS: 3}, "fresh": {}}
-    first.seeds = {"billing": {ORDERS: 5, SHIPMENTS: 0}}
-    first.uncommitted = {"billing": ["shipments/1"]}
+    first.keep_begins({"billing": {ORDERS: 3}, "fresh": {}})
+    first.keep_seeds({"billing": {ORDERS: 5, SHIPMENTS: 0}})
+    first.keep_uncommitted({"billing": ["shipments/1"]})
     again = open_pass(records)
     assert again.number == 1
     assert again.begins == {"billing": {ORDERS: 3}, "fresh": {}}
@@ -63,7 +63,7 @@ def test_finished_migration_stays_in_its_pass(records: MemoryRecords) -> None:
 
 def test_finished_rollback_opens_the_next_pass_with_nothing_in_it(records: MemoryRecords) -> None:
     first = open_pass(records)
-    first.seeds = {"billing": {ORDERS: 5}}
+    first.keep_seeds({"billing": {ORDERS: 5}})
     first.set_switched("billing", "run-1", 1.0)
     first.finish("rollback", "run-2", 2.0)
     second = current_pass(records)

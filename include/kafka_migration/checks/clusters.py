@@ -22,13 +22,16 @@ _NOT_LOWER = {
 
 def check_clusters(scene: Scene) -> list[Finding]:
     source, target = scene.source.identity, scene.target.identity
-    findings = [_two_clusters(source, target)]
-    for side, identity in (("source", source), ("target", target)):
-        findings += _addresses(side, identity)
+    findings = check_identity(source, target)
     findings += _size(source, target)
     findings += _settings(scene)
     findings += _versions(scene)
     return findings
+
+
+def check_identity(source: Identity, target: Identity) -> list[Finding]:
+    """They are two, and every address that they advertise can be reached from here and leads where it says."""
+    return [_two_clusters(source, target), *_addresses("source", source), *_addresses("target", target)]
 
 
 def _two_clusters(source: Identity, target: Identity) -> Finding:

@@ -12,7 +12,7 @@ from kafka_migration.errors import ServiceError
 from kafka_migration.groups.commits import committed
 from kafka_migration.groups.describe import Group, Listed, describe_groups, list_groups, list_other_groups
 from kafka_migration.offsets import TopicPartition, Which, read_several
-from kafka_migration.passes import Pass, current_pass
+from kafka_migration.passes import Pass
 from kafka_migration.run import Run
 from kafka_migration.services.controller import Observation
 from kafka_migration.topics.describe import Topic, choose, describe_topics, topic_names
@@ -47,8 +47,14 @@ class Scene:
 
     @property
     def moved(self) -> set[str]:
-        """The services that this pass has moved, or was moving."""
-        return {s.name for s in self.run.plan.services if self.current.switched(s.name) or self.current.leaving(s.name)}
+        """The services that this pass has moved, was moving, or has started a second time."""
+        return {
+            s.name
+            for s in self.run.plan.services
+            if self.current.switched(s.name)
+            or self.current.leaving(s.name)
+            or self.current.note(f"second/{s.name}") is not None
+        }
 
 
 def look_around(run: Run) -> Scene:
@@ -67,7 +73,7 @@ def look_around(run: Run) -> Scene:
         target=target.result(),
         unmatched=tuple(unmatched),
         services=services.result(),
-        current=current_pass(run.records),
+        current=run.current,
     )
 
 
@@ -91,7 +97,7 @@ def _cluster(run: Run, cluster: Cluster, identity: Identity, names: list[str]) -
 
 def _observe(run: Run) -> dict[str, Observation | ServiceError]:
     found: dict[str, Observation | ServiceError] = {}
-    for name, controller in run.controllers.items():
+    for name, controller in run.instances(run.controllers).items():
         try:
             found[name] = controller.observe()
         except ServiceError as error:

@@ -13,11 +13,12 @@ from kafka_migration.sides import Side
 
 
 def check_services(scene: Scene) -> list[Finding]:
-    return [*_controllers(scene), *_where(scene), *_in_two_plans(scene)]
+    return [*_controllers(scene), *_where(scene), *_seconds(scene), *_in_two_plans(scene), *_going_back(scene)]
 
 
 def _controllers(scene: Scene) -> Iterable[Finding]:
-    for name, controller in scene.run.controllers.items():
+    for label, controller in scene.run.instances(scene.run.controllers).items():
+        name = label.replace(" (second)", "-second")
         for number, problem in enumerate(controller.check()):
             yield Finding(
                 f"controller/{name}" + (f"-{number + 1}" if number else ""),
@@ -30,7 +31,8 @@ def _controllers(scene: Scene) -> Iterable[Finding]:
 
 def _where(scene: Scene) -> Iterable[Finding]:
     addresses = scene.run.clusters.addresses
-    for name, seen in scene.services.items():
+    for name in scene.run.controllers:
+        seen = scene.services[name]
         if isinstance(seen, ServiceError):
             continue  # its controller's own finding says so
         problem = _problem(scene, name, seen)
@@ -60,6 +62,33 @@ def _problem(scene: Scene, name: str, seen: Observation) -> str:
     if seen.side is Side.TARGET and name not in scene.moved:
         return f"{name} runs with the target's address already ({seen.address}), and this plan has not moved it"
     return ""
+
+
+def _seconds(scene: Scene) -> Iterable[Finding]:
+    """A second instance must not run before it is started in its turn: its group would read what it must not."""
+    for name in scene.run.seconds:
+        seen = scene.services[f"{name} (second)"]
+        if isinstance(seen, Observation) and seen.state is State.RUNNING and name not in scene.moved:
+            yield Finding(
+                f"second-running/{name}",
+                Status.FAIL,
+                f"the second instance of {name} runs already: {seen}",
+                "stopped until the run starts it",
+                "stop it, then run again",
+            )
+
+
+def _going_back(scene: Scene) -> Iterable[Finding]:
+    """A migration that is being taken back cannot be gone on with."""
+    back = scene.run.way_back
+    if back.number == scene.current.number and back.note("stays") is not None and not back.finished:
+        yield Finding(
+            "rollback-unfinished/all",
+            Status.FAIL,
+            "this migration is being taken back, and the rollback has not finished",
+            "a rollback that has finished, or none",
+            f"finish it first: run {scene.run.plan.plan}.rollback",
+        )
 
 
 def _in_two_plans(scene: Scene) -> Iterable[Finding]:

@@ -160,13 +160,24 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Clusters:
-    """Source and target of a plan."""
+    """Source and target of a plan. `heading`: the side that services are moved to; back to the source in a rollback."""
 
     source: Cluster
     target: Cluster
+    heading: Side = Side.TARGET
 
     def of(self, side: Side) -> Cluster:
         return self.source if side is Side.SOURCE else self.target
+
+    @property
+    def origin(self) -> Cluster:
+        """The cluster that services leave."""
+        return self.of(self.heading.other)
+
+    @property
+    def destination(self) -> Cluster:
+        """The cluster that services go to."""
+        return self.of(self.heading)
 
     @property
     def addresses(self) -> Addresses:

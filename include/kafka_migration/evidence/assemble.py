@@ -30,6 +30,7 @@ from kafka_migration.evidence.verdict import SUCCESS, judge_run
 from kafka_migration.evidence.words import counted, duration
 from kafka_migration.passes import CutoverPoint
 from kafka_migration.plan.load import LoadedPlan
+from kafka_migration.run import ROLLBACK
 
 
 @dataclass(frozen=True)
@@ -104,11 +105,16 @@ def longest(drains: Sequence[DrainCurve]) -> DrainCurve | None:
     return max(drains, key=lambda d: d.ended - d.started, default=None)
 
 
+def sides(purpose: str) -> tuple[str, str]:
+    """The cluster that services left in a run of that purpose, and the one that they reached."""
+    return ("target", "source") if purpose == ROLLBACK else ("source", "target")
+
+
 def proven(coverage: Sequence[CoverageEntry]) -> tuple[int, int]:
-    """Visible messages that groups are shown to have read, summed over the groups: on the source and on the target."""
+    """Visible messages that groups are shown to have read, summed over the groups: on the cluster left and on the other."""
     return (
-        sum(max(0, row.source_visible - row.source_left) for row in coverage if row.source_visible is not None),
-        sum(row.target_consumed for row in coverage if row.target_consumed is not None),
+        sum(max(0, row.origin_visible - row.origin_left) for row in coverage if row.origin_visible is not None),
+        sum(row.destination_consumed for row in coverage if row.destination_consumed is not None),
     )
 
 
@@ -203,7 +209,8 @@ def _without_record(task: str, state: str | None) -> Step:
 
 def _summary(evidence: Evidence, folder: str) -> dict[str, str]:
     scope, slowest = evidence.scope, longest(evidence.drains)
-    on_source, on_target = proven(evidence.coverage)
+    on_left, on_reached = proven(evidence.coverage)
+    left, reached = sides(evidence.purpose)
     accepted = [f.id for f in evidence.findings if f.accepted]
     more = len(evidence.because) - 1
     why = ""
@@ -224,8 +231,8 @@ def _summary(evidence: Evidence, folder: str) -> dict[str, str]:
         "verdict": evidence.verdict + why + (" (dry run: nothing was changed)" if evidence.dry_run else ""),
         "duration": duration(evidence.ended_at - evidence.started_at),
         "moved" if moved else "in the plan": ", ".join(extent),
-        "messages proven": f"{on_source + on_target:,} summed over the groups ({on_source:,} read on the source,"
-        f" {on_target:,} on the target)"
+        "messages proven": f"{on_left + on_reached:,} summed over the groups ({on_left:,} read on the {left},"
+        f" {on_reached:,} on the {reached})"
         if evidence.coverage
         else "none: coverage was not reached",
         "longest drain": f"{duration(slowest.ended - slowest.started)} ({slowest.group})" if slowest else "none",

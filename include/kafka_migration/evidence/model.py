@@ -126,7 +126,10 @@ class Point(Part):
 
 
 class CoverageEntry(Part):
-    """Coverage of one partition for one group: offsets, and counts of visible messages (null: could not be counted)."""
+    """Coverage of one partition for one group: offsets, and counts of visible messages (null: could not be counted).
+
+    The origin is the cluster that services left: the source, in a rollback the target. The destination is the other.
+    """
 
     topic: str
     partition: int
@@ -134,18 +137,20 @@ class CoverageEntry(Part):
     service: str
     begin: int
     cutover: int
-    source_log_start: int
-    source_commit: int | None
-    source_verdict: str
-    source_visible: int | None = Field(description="Visible messages in [begin, cutover) on the source.")
-    source_left: int = Field(description="Those of them that the group had not read.")
+    origin_log_start: int
+    origin_commit: int | None
+    origin_verdict: str
+    origin_visible: int | None = Field(description="Visible messages in [begin, cutover) on the origin.")
+    origin_left: int = Field(description="Those of them that the group had not read.")
     seed: int
-    target_log_start: int
-    target_commit: int | None
-    target_end: int
-    target_visible: int | None = Field(description="Visible messages in [seed, target_end) on the target.")
-    target_consumed: int | None = Field(description="Those of them in [seed, target_commit).")
-    target_left: int
+    destination_log_start: int
+    destination_commit: int | None
+    destination_end: int
+    destination_visible: int | None = Field(
+        description="Visible messages in [seed, destination_end) on the destination."
+    )
+    destination_consumed: int | None = Field(description="Those of them in [seed, destination_commit).")
+    destination_left: int
 
 
 class DrainCurve(Part):

@@ -13,7 +13,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from kafka_migration.evidence.assemble import longest, proven
+from kafka_migration.evidence.assemble import longest, proven, sides
 from kafka_migration.evidence.model import Approval, CoverageEntry, DrainCurve, Evidence, FindingEntry, Point, Step
 from kafka_migration.evidence.words import clock, counted, day, duration, moment
 from kafka_migration.offsets import TopicPartition
@@ -43,13 +43,16 @@ def render(evidence: Evidence) -> str:
         "cell": _cell,
     }
     findings = sorted(evidence.findings, key=lambda f: (_STATUS_ORDER[f.status], bool(f.accepted), f.id))
-    on_source, on_target = proven(evidence.coverage)
+    on_left, on_reached = proven(evidence.coverage)
+    left, reached = sides(evidence.purpose)
     return environment.get_template("page.html.j2").render(
         e=evidence,
         moved=evidence.verdict == "PASS" and not evidence.dry_run,
-        proven=on_source + on_target,
-        proven_source=on_source,
-        proven_target=on_target,
+        left=left,
+        reached=reached,
+        proven=on_left + on_reached,
+        proven_left=on_left,
+        proven_reached=on_reached,
         slowest=longest(evidence.drains),
         noted=[f for f in findings if f.status != "PASS"],
         passed=[f for f in findings if f.status == "PASS"],
@@ -131,11 +134,11 @@ class Group:
     group: str
     topic: str
     partitions: int
-    source_visible: int | None
-    source_left: int
-    target_visible: int | None
-    target_consumed: int | None
-    target_left: int
+    origin_visible: int | None
+    origin_left: int
+    destination_visible: int | None
+    destination_consumed: int | None
+    destination_left: int
     rows: tuple[CoverageEntry, ...]
 
 
@@ -147,11 +150,11 @@ def _by_group_and_topic(rows: Iterable[CoverageEntry]) -> list[Group]:
         Group(
             *key,
             partitions=len(mine),
-            source_visible=_sum(r.source_visible for r in mine),
-            source_left=sum(r.source_left for r in mine),
-            target_visible=_sum(r.target_visible for r in mine),
-            target_consumed=_sum(r.target_consumed for r in mine),
-            target_left=sum(r.target_left for r in mine),
+            origin_visible=_sum(r.origin_visible for r in mine),
+            origin_left=sum(r.origin_left for r in mine),
+            destination_visible=_sum(r.destination_visible for r in mine),
+            destination_consumed=_sum(r.destination_consumed for r in mine),
+            destination_left=sum(r.destination_left for r in mine),
             rows=tuple(sorted(mine, key=lambda r: r.partition)),
         )
         for key, mine in sorted(found.items())

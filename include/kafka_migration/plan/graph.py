@@ -52,6 +52,11 @@ class Graph:
     def units(self) -> tuple[Unit, ...]:
         return (*self.producers, *self.readers)
 
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages in which topics reach their cutover point."""
+        return (FIRST_STAGE, *(unit.name for unit in self.readers if unit.settles))
+
     def unit(self, name: str) -> Unit:
         return next(u for u in self.units if u.name == name)
 

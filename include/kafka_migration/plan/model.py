@@ -27,23 +27,20 @@ NAME = r"[a-z0-9][a-z0-9_-]*"
 VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 LEGAL_TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 
-Scheme = Literal["producers_first"]
+Scheme = Literal["producers_first", "producers_later"]
 Order = Literal["strict", "relaxed"]
-Approval = Literal["topics", "producers", "consumers"]
+Approval = Literal["topics", "producers", "consumers", "close_originals", "rollback"]
 
 # The names of steps: a service of such a name could not be told from them in a DAG.
 RESERVED = frozenset(
     """
     preflight approve_topics create_topics seed_groups approve_producers compare_topics switch_producers cutover
-    consumers coverage evidence gate first
+    consumers coverage evidence gate first seconds approve_rollback begin forth source_point
     """.split()  # noqa: SIM905 - a list of words reads better
 )
-NOT_YET_VALUES = frozenset(
-    ("producers_later", "mirror_first", "mirror", "handover", "close_originals", "rollback", "failover")
-)
+NOT_YET_VALUES = frozenset(("mirror_first", "mirror", "handover", "failover"))
 NOT_YET_KEYS: Mapping[str, tuple[str, ...]] = {
     "Plan": ("hold_retention", "history", "mirror", "verify", "decommissioned"),
-    "Service": ("second",),
     "Consumes": ("subscription",),
 }
 
@@ -169,6 +166,19 @@ class ControllerSpec(BaseModel):
         return self.model_extra or {}
 
 
+class SecondSpec(BaseModel):
+    """How a second instance of a service comes to be: `kind` names its controller, or `copy`; it checks the rest."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    kind: str
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The keys that belong to this kind."""
+        return self.model_extra or {}
+
+
 class Service(Part):
     """An application: what it writes, what it reads, and how it is controlled."""
 
@@ -176,6 +186,10 @@ class Service(Part):
     produces: tuple[str, ...] = Field(default=(), description="The topics it writes, by name.")
     consumes: tuple[Consumes, ...] = Field(default=(), description="Its consumer groups.")
     controller: ControllerSpec
+    second: SecondSpec | None = Field(
+        default=None,
+        description="producers_later: how an instance on the target comes to be beside the one on the source.",
+    )
 
     @model_validator(mode="after")
     def _does_something(self) -> Service:
@@ -293,9 +307,41 @@ class Plan(Part):
                 problems.append(f"services: {service.name}: group {group} is listed twice")
             for group in sorted(ignored & set(groups)):
                 problems.append(f"ignore_groups: {group} is a group of service {service.name}")
+        problems += [
+            f"approvals: {name}: scheme {self.scheme} has no such step (it belongs to {scheme})"
+            for name, scheme in (("consumers", "producers_first"), ("close_originals", "producers_later"))
+            if name in self.approvals and self.scheme != scheme
+        ]
+        problems += self._seconds()
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+    def _seconds(self) -> list[str]:
+        """What does not fit between the scheme and second instances."""
+        if self.scheme != "producers_later":
+            return [
+                f"services: {s.name}: second: only scheme producers_later runs a service twice"
+                for s in self.services
+                if s.second is not None
+            ]
+        problems = [
+            f"services: {s.name}: second: is needed, since it reads: a program, a copy, or a person that starts one"
+            for s in self.services
+            if s.consumes and s.second is None
+        ]
+        problems += [
+            f"services: {s.name}: second: only a service that reads runs twice"
+            for s in self.services
+            if not s.consumes and s.second is not None
+        ]
+        if self.order == "strict":
+            problems.append(
+                "order: strict cannot be kept by scheme producers_later: consumers read both clusters at once, so that"
+                " a key's messages of the target can be read before its last ones of the source. Say order: relaxed,"
+                " or use scheme producers_first"
+            )
+        return problems
 
     def includes(self, topic: str) -> bool:
         """Whether the plan's `topics` choose this topic."""

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from kafka_migration.plan.model import Plan
-from kafka_migration.services.registry import settings_schemas
+from kafka_migration.services.registry import second_schemas, settings_schemas
 
 
 def plan_schema() -> dict[str, Any]:
@@ -17,18 +17,23 @@ def plan_schema() -> dict[str, Any]:
     schema["title"] = "Kafka migration plan"
     # pydantic says what a variable's name must match, and not that no other is allowed.
     schema["$defs"]["SideSettings"]["properties"]["variables"]["additionalProperties"] = False
-    controller = schema["$defs"]["ControllerSpec"]
-    del controller["additionalProperties"]
-    controller["unevaluatedProperties"] = False  # those of its kind are known only after `allOf`
-    controller["properties"]["kind"]["enum"] = sorted(settings_schemas())
-    controller["allOf"] = [
+    _kinds(schema["$defs"]["ControllerSpec"], settings_schemas())
+    _kinds(schema["$defs"]["SecondSpec"], second_schemas())
+    return schema
+
+
+def _kinds(spec: dict[str, Any], kinds: dict[str, dict[str, Any]]) -> None:
+    """Let each `kind` of that part bring its own keys."""
+    del spec["additionalProperties"]
+    spec["unevaluatedProperties"] = False  # those of its kind are known only after `allOf`
+    spec["properties"]["kind"]["enum"] = sorted(kinds)
+    spec["allOf"] = [
         {
             "if": {"properties": {"kind": {"const": kind}}},
-            "then": {"properties": own["properties"], "required": own.get("required", [])},
+            "then": {"properties": own.get("properties", {}), "required": own.get("required", [])},
         }
-        for kind, own in sorted(settings_schemas().items())
+        for kind, own in sorted(kinds.items())
     ]
-    return schema
 
 
 if __name__ == "__main__":

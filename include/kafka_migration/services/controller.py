@@ -75,6 +75,9 @@ class Controller(Protocol):
     def await_running(self) -> None:
         """Return when its process is seen to run. Raises `ServiceNotBack` with what it last said."""
 
+    def start_at_boot(self, start: bool) -> list[str]:
+        """Whether its host starts it when it boots; what was changed for that, one line each. Empty: not its to say."""
+
     def instructions(self, side: Side) -> str:
         """What a person must do to move it to that side."""
 

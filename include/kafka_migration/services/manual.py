@@ -56,6 +56,9 @@ class ManualController:
     def await_running(self) -> None:
         raise self._by_hand()
 
+    def start_at_boot(self, start: bool) -> list[str]:
+        return []
+
     def instructions(self, side: Side) -> str:
         address = self._addresses.of(side)
         return f"Set the bootstrap servers of {self.service.name} to {address}." + (

@@ -24,6 +24,7 @@ from kafka_migration.plan.model import VARIABLE, Service, Value
 from kafka_migration.services.controller import Connection, Observation, State
 from kafka_migration.services.env_file import assign, read_content, replace_content, variables
 from kafka_migration.services.processes import variable_in_use
+from kafka_migration.services.program_files import find_section
 from kafka_migration.services.supervisord import Refusal, Supervisord
 from kafka_migration.sides import Addresses, Side
 
@@ -41,8 +42,9 @@ class SupervisorSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     connection: str = Field(
-        description="An Airflow connection: login, password, and in its extra `socket` (supervisord's unix socket) and"
-        " `env_directory` (where relative env files lie)."
+        description="An Airflow connection: login, password, and in its extra `socket` (supervisord's unix socket),"
+        " `env_directory` (where relative env files lie), and where programs are copied or kept from starting at boot"
+        " `configuration` (supervisord's file) and `program_directory` (a folder that it includes)."
     )
     program: str = Field(min_length=1, description="The program's name in supervisord, `group:name` if it has a group.")
     env_file: str = Field(
@@ -134,6 +136,26 @@ class SupervisorController:
             if fault.faultCode not in waited_for:
                 raise self._not_back(fault.faultString) from None
         self.await_running()
+
+    def start_at_boot(self, start: bool) -> list[str]:
+        word = "true" if start else "false"
+        if not self._parts().get("configuration"):
+            return []
+        program = self._settings.program.rpartition(":")[2]
+        try:
+            section = find_section(self._configuration(), program)
+            if section is None or (section.value("autostart") or "true") == word:
+                return []
+            content = read_content(section.file)
+            changed = content.replace(section.text, section.with_value("autostart", word), 1)
+            replace_content(section.file.with_name(section.file.name + ".previous"), content, like=section.file)
+            replace_content(section.file, changed, like=section.file)
+        except OSError as error:
+            raise ServiceError(
+                f"{self._named()}: its section in {self._configuration()} could not be changed"
+                f" ({error.strerror or error}); set autostart={word} there by hand, then run the task again"
+            ) from None
+        return [f"autostart of {program}: {'false' if start else 'true'} -> {word}"]
 
     def instructions(self, side: Side) -> str:
         address = self._addresses.of(side)
@@ -276,6 +298,15 @@ class SupervisorController:
         """The file itself, also where a link leads to it: a rename must not replace the link."""
         path = Path(self._settings.env_file)
         return (path if path.is_absolute() else Path(self._extra("env_directory")) / path).resolve()
+
+    @property
+    def env_path(self) -> Path:
+        """The env file as the plan names it."""
+        return self._file
+
+    def _configuration(self) -> Path:
+        """supervisord's own configuration file, where the connection names it."""
+        return Path(self._extra("configuration"))
 
     @property
     def _previous(self) -> Path:

@@ -19,9 +19,10 @@ class Refusal(IntEnum):
 
     BAD_NAME = 10
     SPAWN_ERROR = 50
+    ABNORMAL_TERMINATION = 40
     ALREADY_STARTED = 60
     NOT_RUNNING = 70
-    ABNORMAL_TERMINATION = 40
+    ALREADY_ADDED = 90
 
 
 class Supervisord:

@@ -1,12 +1,11 @@
-"""Steps at the end: a last look at the source, and the mark that a pass has finished."""
+"""Steps at the end: a last look at both clusters, and the mark that a pass has finished."""
 
 from __future__ import annotations
 
 from kafka_migration.errors import MigrationError
 from kafka_migration.findings import Finding, Status
-from kafka_migration.passes import current_pass
 from kafka_migration.report import StepReport
-from kafka_migration.run import Run
+from kafka_migration.run import ROLLBACK, Run
 from kafka_migration.services.controller import State
 from kafka_migration.sides import Side
 from kafka_migration.steps.common import observations_table, observe_all, recorded_points
@@ -14,10 +13,10 @@ from kafka_migration.stragglers import find_stragglers
 
 
 def closing_look(run: Run) -> StepReport:
-    """Nothing came behind the cutover points, and every service runs on the target. Findings, never an error."""
+    """Nothing came behind the cutover points, and every service runs where it was moved. Findings, never an error."""
     if run.dry_run:
         return StepReport("a dry run: nothing was changed")
-    current = current_pass(run.records)
+    current = run.current
     stages = list(recorded_points(run.graph, current))
     findings: list[Finding] = []
     try:
@@ -28,13 +27,13 @@ def closing_look(run: Run) -> StepReport:
                 Status.FAIL if s.first is not None else Status.INCONCLUSIVE,
                 str(s),
                 "nothing past the cutover point",
-                "some service or person still writes to the source; no group will read these messages"
+                f"some service or person still writes to the {run.leaving}; no group will read these messages"
                 if s.first is not None
-                else "somebody still writes to the source; once it has ended, clear this task and look again",
+                else f"somebody still writes to the {run.leaving}; once it has ended, clear this task and look again",
             )
             for s in late
         ] or [Finding("straggler/none", Status.PASS, f"nothing came behind the cutover points of {len(stages)} stages")]
-        seen = observe_all(run.controllers.values())
+        seen = observe_all(run.instances(s.name for s in run.plan.services))
     except MigrationError as error:
         return StepReport(
             "the last look failed",
@@ -43,28 +42,36 @@ def closing_look(run: Run) -> StepReport:
                 Finding("closing-look/all", Status.INCONCLUSIVE, str(error), "both clusters and all services seen"),
             ],
         )
+    instances = run.instances(s.name for s in run.plan.services)
+    arrived = {run.arriving(s.name) for s in run.plan.services}
     astray = {
-        n: o
-        for n, o in seen.items()
-        if o.state is not State.UNSEEN and (o.state, o.side) != (State.RUNNING, Side.TARGET)
+        name: o
+        for name, o in seen.items()
+        if o.state is not State.UNSEEN
+        and (o.state, o.side) != (State.RUNNING, run.heading)
+        and (o.state is not State.STOPPED or instances[name] in arrived)
     }
     findings += [
         Finding(
-            f"service-on-target/{name}",
+            f"service-on-{run.heading}/{name}",
             Status.FAIL,
             str(o),
-            "running on the target",
+            f"running on the {run.heading}" if instances[name] in arrived else "closed",
             "run its switch again, or roll back",
         )
         for name, o in sorted(astray.items())
     ]
     if not astray:
-        findings.append(Finding("service-on-target/all", Status.PASS, f"{len(seen)} services run on the target"))
+        there = f"{len(run.plan.services)} services run on the {run.heading}"
+        findings.append(Finding(f"service-on-{run.heading}/all", Status.PASS, there))
     return StepReport("last look at both clusters", tables=[observations_table("Services", seen)], findings=findings)
 
 
 def finish(run: Run) -> None:
     """Mark the pass as finished by this run. Called only for a verdict of PASS."""
-    current = current_pass(run.records)
+    current = run.current
     if not run.dry_run and not current.finished:
         current.finish(run.purpose, run.run_id, run.now())
+    if not run.dry_run and run.purpose == ROLLBACK:
+        # By it the next migration knows that it begins anew.
+        run.headed(Side.TARGET).current.finish(run.purpose, run.run_id, run.now())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -61,8 +61,7 @@ def moved_topics(current: Pass) -> list[str]:
 
 def recorded_points(graph: Graph, current: Pass) -> dict[str, list[CutoverPoint]]:
     """Every stage that has a cutover point in this pass, with all of them."""
-    stages = [FIRST_STAGE, *(unit.name for unit in graph.readers if unit.settles)]
-    return {stage: points for stage in stages if (points := current.points(stage))}
+    return {stage: points for stage in graph.stages if (points := current.points(stage))}
 
 
 def topics_of_stage(run: Run, current: Pass, stage: str) -> list[str]:
@@ -72,17 +71,24 @@ def topics_of_stage(run: Run, current: Pass, stage: str) -> list[str]:
 def points_for(run: Run, current: Pass, service: Service) -> dict[str, dict[TopicPartition, int]]:
     """By group of the service: the latest cutover point of every partition of the topics it reads."""
     stages = stages_read(run, [service])
-    unfrozen = sorted(stage for stage in stages if not current.points(stage))
+    unfrozen = sorted(stage for stage in stages if not current.points(stage) and not _stays(run, stage))
     if unfrozen:
         raise Refused(
             f"{service.name} reads topics whose cutover point is not frozen yet (stage {', '.join(unfrozen)}): run the"
             " task `cutover` of that stage first. A task that was marked as success by hand has recorded nothing."
         )
-    latest = current.latest_points(stages)
+    latest = current.latest_points(stage for stage in stages if current.points(stage))
     return {
         consumes.group: {tp: end for tp, end in latest.items() if tp.topic in consumes.topics}
         for consumes in service.consumes
     }
+
+
+def _stays(run: Run, stage: str) -> bool:
+    """Whether the processors that a stage waits for stay on the source in a rollback: then nothing of it is left."""
+    return stage != FIRST_STAGE and all(
+        run.stays(name) for name in run.graph.unit(stage).services if run.plan.service(name).consumes
+    )
 
 
 def side_by_side(things: Sequence[T], deed: Callable[[T], object]) -> None:
@@ -98,9 +104,9 @@ def side_by_side(things: Sequence[T], deed: Callable[[T], object]) -> None:
         raise type(errors[0])("\n".join(str(error) for error in errors))
 
 
-def observe_all(controllers: Iterable[Controller]) -> dict[str, Observation]:
-    """What each service does now. Raises `ServiceError`."""
-    return {controller.service.name: controller.observe() for controller in controllers}
+def observe_all(controllers: Mapping[str, Controller]) -> dict[str, Observation]:
+    """What each instance does now, under the names given. Raises `ServiceError`."""
+    return {name: controller.observe() for name, controller in controllers.items()}
 
 
 def observations_table(title: str, seen: dict[str, Observation]) -> Table:

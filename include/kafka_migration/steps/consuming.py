@@ -1,4 +1,4 @@
-"""Step that waits: the groups of a switched service consume from the target.
+"""Step that waits: the groups of a switched service consume from where it was moved to.
 
 Stable, every partition owned, and either its commits advance or nothing is there to read. A group that only stands in
 the list of groups has proved nothing.
@@ -6,35 +6,46 @@ the list of groups has proved nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kafka_migration.clusters.client import Clusters
 from kafka_migration.groups.commits import committed
 from kafka_migration.groups.describe import describe_groups
 from kafka_migration.offsets import OffsetRange, TopicPartition, Which, from_json, read_several, to_json
-from kafka_migration.passes import current_pass, some
+from kafka_migration.passes import some
 from kafka_migration.report import StepReport, Table
 from kafka_migration.run import Run
+from kafka_migration.sides import Side
 from kafka_migration.visible import first_visible
 from kafka_migration.waiting import Look, Outcome
 
+_OVER = 3.0  # seconds over which reading is compared with writing
+_MAY_GROW = 0.1  # the share of what was written in that time by which a backlog may swing: commits come in batches
+
 
 class ConsumingStep:
-    """`args`: `service`. The brief holds the seeds; the memory the commits of the first look."""
+    """`args`: `service`. The brief holds the seeds.
 
-    name = "consuming"
+    `reading` False: the groups need only be ready, stable with every partition owned. `steady`: their backlog must not
+    keep growing either; the memory then holds how much was left in the last seconds.
+    """
+
+    def __init__(self, name: str, *, reading: bool = True, steady: bool = False) -> None:
+        self.name = name
+        self._reading = reading
+        self._steady = steady
 
     def timeout(self, run: Run) -> float:
         return run.plan.consuming.timeout
 
     def prepare(self, run: Run, args: Mapping[str, Any]) -> dict[str, Any]:
         service = run.plan.service(str(args["service"]))
-        seeds = current_pass(run.records).seeds
+        seeds = run.current.seeds
         return {
             "service": service.name,
             "groups": {}
-            if run.dry_run
+            if run.dry_run or (run.stays(service.name) and run.heading is Side.TARGET)
             else {
                 c.group: {
                     "topics": list(c.topics),
@@ -49,19 +60,22 @@ class ConsumingStep:
         groups = brief["groups"]
         if not groups:
             return Look(Outcome.DONE, ("nothing to wait for",))
-        described = describe_groups(clusters.target, groups)
-        commits = committed(clusters.target, groups)
+        described = describe_groups(clusters.destination, groups)
+        commits = committed(clusters.destination, groups)
         seeds = {group: from_json(of["seeds"]) for group, of in groups.items()}
         partitions = {tp for mine in seeds.values() for tp in mine}
-        offsets = read_several(clusters.target, partitions, (Which.START, Which.END))
-        lines, waiting = [], False
+        offsets = read_several(clusters.destination, partitions, (Which.START, Which.END))
+        lines, waiting, backlogs = [], False, {}
         for group in groups:
             reason = _not_yet(described[group], set(seeds[group]))
-            if reason is None and not groups[group]["external"]:
+            if reason is None and self._reading and not groups[group]["external"]:
                 reason = _not_reading(clusters, seeds[group], commits[group], offsets)
-            lines.append(f"{group}: {reason or 'consumes from the target'}")
+                if reason is None and self._steady:
+                    backlogs[group] = _backlog(memory.get(group, ()), seeds[group], commits[group], offsets, now)
+                    reason = _growing(backlogs[group])
+            lines.append(f"{group}: {reason or f'consumes from the {clusters.heading}'}")
             waiting = waiting or reason is not None
-        return Look(Outcome.WAITING if waiting else Outcome.DONE, tuple(lines))
+        return Look(Outcome.WAITING if waiting else Outcome.DONE, tuple(lines), backlogs)
 
     def seen(self, brief: Mapping[str, Any], look: Look) -> StepReport:
         return StepReport(notes=list(look.lines))
@@ -69,13 +83,13 @@ class ConsumingStep:
     def settle(self, run: Run, brief: Mapping[str, Any], look: Look) -> StepReport:
         groups = brief["groups"]
         if not groups:
-            return StepReport(f"would wait until {brief['service']} consumes from the target")
-        described = describe_groups(run.clusters.target, groups)
-        commits = committed(run.clusters.target, groups)
+            return StepReport(f"would wait until {brief['service']} consumes from the {run.heading}")
+        described = describe_groups(run.clusters.destination, groups)
+        commits = committed(run.clusters.destination, groups)
         rows = []
         for group, of in groups.items():
             seeds = from_json(of["seeds"])
-            ends = read_several(run.clusters.target, seeds, (Which.END,))[Which.END]
+            ends = read_several(run.clusters.destination, seeds, (Which.END,))[Which.END]
             rows.append(
                 (
                     group,
@@ -87,10 +101,10 @@ class ConsumingStep:
                 )
             )
         return StepReport(
-            f"{brief['service']} consumes from the target",
+            f"{brief['service']} consumes from the {run.heading}",
             tables=[
                 Table(
-                    "Groups on the target",
+                    f"Groups on the {run.heading}",
                     ("group", "state", "members", "partitions owned", "offsets read since the seed", "offsets to read"),
                     tuple(rows),
                 )
@@ -101,7 +115,7 @@ class ConsumingStep:
 
 def _not_yet(group: Any, partitions: set[TopicPartition]) -> str | None:
     if not group.members:
-        return f"no member on the target yet ({group.state})"
+        return f"no member there yet ({group.state})"
     if not group.stable:
         return f"the group is {group.state}"
     unowned = sorted(partitions - group.owned)
@@ -121,8 +135,40 @@ def _not_reading(
         OffsetRange(tp, max(commits.get(tp, seed), offsets[Which.START][tp]), offsets[Which.END][tp])
         for tp, seed in seeds.items()
     ]
-    unread = sorted(tp for tp, seen in first_visible(clusters.target, ranges).items() if seen.first is not None)
+    unread = sorted(tp for tp, seen in first_visible(clusters.destination, ranges).items() if seen.first is not None)
     return f"has not committed anything yet; unread: {some(unread)}" if unread else None
 
 
-consuming = ConsumingStep()
+def _backlog(
+    before: Iterable[list[float]],
+    seeds: Mapping[TopicPartition, int],
+    commits: Mapping[TopicPartition, int],
+    offsets: Mapping[Which, Mapping[TopicPartition, int]],
+    now: float,
+) -> list[list[float]]:
+    """What was written and what was read at each look of the last seconds, as sums of offsets."""
+    written = sum(offsets[Which.END][tp] for tp in seeds)
+    read = sum(commits.get(tp, seed) for tp, seed in seeds.items())
+    kept = [list(sample) for sample in before]
+    while len(kept) > 1 and now - kept[1][0] >= _OVER:
+        kept.pop(0)
+    return [*kept, [now, written, read]]
+
+
+def _growing(samples: list[list[float]]) -> str | None:
+    """None once reading has kept up with writing for some seconds, or all is read."""
+    (began, written, read), (now, written_now, read_now) = samples[0], samples[-1]
+    if now - began < _OVER:
+        return "reads; whether it keeps up is not known yet"
+    grown = (written_now - read_now) - (written - read)
+    if grown <= (written_now - written) * _MAY_GROW:
+        return None
+    return (
+        f"falls behind: {(written_now - written) / (now - began):,.0f} offsets/s are written,"
+        f" {(read_now - read) / (now - began):,.0f} read"
+    )
+
+
+ready = ConsumingStep("ready", reading=False)
+consuming = ConsumingStep("consuming")
+keeping_up = ConsumingStep("keeping up", steady=True)

@@ -1,8 +1,8 @@
 """Step that waits: the cutover point of a stage's topics, their end offsets once these are final.
 
 Final means: no end has moved for the plan's `cutover.quiet`, the last stable offset equals the high watermark (no open
-transaction), and no writer runs with the source's address any more. What a controller cannot see, Kafka must show: the
-ends of its topics rest.
+transaction), and no writer runs with the address of the cluster that is left. What a controller cannot see, Kafka must
+show: the ends of its topics rest.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from kafka_migration.clusters.client import Clusters
 from kafka_migration.clusters.protocol import speak
 from kafka_migration.errors import ServiceError
 from kafka_migration.offsets import TopicPartition, Which, from_json, read_several, to_json
-from kafka_migration.passes import current_pass, some
+from kafka_migration.passes import some
+from kafka_migration.plan.graph import FIRST_STAGE
 from kafka_migration.report import StepReport, Table
-from kafka_migration.run import Run
+from kafka_migration.run import ROLLBACK, Run
 from kafka_migration.services.controller import State
 from kafka_migration.sides import Side
 from kafka_migration.steps.common import observations_table, observe_all, stage_of, topics_of_stage
@@ -35,13 +36,13 @@ class CutoverStep:
 
     def prepare(self, run: Run, args: Mapping[str, Any]) -> dict[str, Any]:
         stage = str(args["stage"])
-        current = current_pass(run.records)
-        topics = topics_of_stage(run, current, stage)
+        current = run.current
+        topics = [] if self._nobody_leaves(run, stage) else topics_of_stage(run, current, stage)
         if run.dry_run and not current.note("topics"):
-            chosen, _ = choose(run.plan.topics, run.plan, topic_names(run.clusters.source))
+            chosen, _ = choose(run.plan.topics, run.plan, topic_names(run.clusters.origin))
             topics = [topic for topic in chosen if stage_of(run, topic) == stage]
         if not run.dry_run:
-            self._no_writer_on_source(run, topics)
+            self._no_writer_left(run, topics)
         frozen = current.points(stage)
         return {
             "stage": stage,
@@ -55,7 +56,7 @@ class CutoverStep:
         topics = brief["topics"]
         if not topics or brief["frozen"] is not None:
             return Look(Outcome.DONE, ("the cutover point is recorded already",))
-        offsets = read_several(clusters.source, partitions_of(clusters.source, topics), (Which.END, Which.STABLE))
+        offsets = read_several(clusters.origin, partitions_of(clusters.origin, topics), (Which.END, Which.STABLE))
         ends = to_json(offsets[Which.END])
         open_at = sorted(tp for tp, end in offsets[Which.END].items() if offsets[Which.STABLE][tp] < end)
         moved = memory.get("ends") != ends
@@ -84,7 +85,7 @@ class CutoverStep:
             return StepReport(
                 f"would freeze the end offsets of {', '.join(topics) or 'no topic'}", notes=list(look.lines)
             )
-        current = current_pass(run.records)
+        current = run.current
         if not topics:
             return StepReport("no topic reaches its cutover point here")
         already = brief["frozen"] is not None
@@ -94,15 +95,15 @@ class CutoverStep:
             for point in settle_stragglers(run, current, [stage], stragglers):
                 notes += [f"straggler: {s}; frozen anew as point {point.number}" for s in stragglers]
         else:
-            self._no_writer_on_source(run, topics)
+            self._no_writer_left(run, topics)
             current.freeze(stage, from_json(look.memory["ends"]), run.run_id, run.now())
         points = current.points(stage)
         writers = sorted({s.name for t in topics for s in run.plan.writers(t)})
-        seen = observe_all(run.controllers[name] for name in writers)
+        seen = observe_all(run.instances(writers))
         by_hand = sorted(name for name, o in seen.items() if o.state is State.UNSEEN)
         if by_hand:
             notes.append(f"{', '.join(by_hand)}: moved by hand; that the ends rest is what shows it")
-        target = read_several(run.clusters.target, points[-1].offsets, (Which.END,))[Which.END]
+        target = read_several(run.clusters.destination, points[-1].offsets, (Which.END,))[Which.END]
         return StepReport(
             summary=f"cutover point {points[-1].number} of {len(topics)} topics "
             + ("was recorded before" if already else f"frozen at {sum(points[-1].offsets.values()):,} offsets in all"),
@@ -110,7 +111,7 @@ class CutoverStep:
                 observations_table("Writers", seen),
                 Table(
                     f"Cutover point {points[-1].number}",
-                    ("partition", "end offset on the source", "end offset on the target now"),
+                    ("partition", f"end offset on the {run.leaving}", f"end offset on the {run.heading} now"),
                     tuple((str(tp), end, target[tp]) for tp, end in sorted(points[-1].offsets.items())),
                 ),
             ],
@@ -118,13 +119,20 @@ class CutoverStep:
             data={"stage": stage, "points": [point.to_json() for point in points]},
         )
 
-    def _no_writer_on_source(self, run: Run, topics: list[str]) -> None:
+    def _nobody_leaves(self, run: Run, stage: str) -> bool:
+        """Of a rollback's way there: whether this point is not needed, since who would need it stays on the source."""
+        if run.purpose != ROLLBACK or run.heading is Side.SOURCE:
+            return False
+        units = run.graph.readers if stage == FIRST_STAGE else [run.graph.unit(stage)]
+        return all(run.stays(name) for unit in units for name in unit.services if run.plan.service(name).consumes)
+
+    def _no_writer_left(self, run: Run, topics: list[str]) -> None:
         writers = {s.name for t in topics for s in run.plan.writers(t)}
-        seen = observe_all(run.controllers[name] for name in sorted(writers))
-        there = [f"{name}: {o}" for name, o in seen.items() if o.state is State.RUNNING and o.side is not Side.TARGET]
+        seen = observe_all(run.instances(sorted(writers)))
+        there = [f"{name}: {o}" for name, o in seen.items() if o.state is State.RUNNING and o.side is not run.heading]
         if there:
             raise ServiceError(
-                "a cutover point cannot be frozen while a writer runs with the source's address:\n  "
+                f"a cutover point cannot be frozen while a writer runs with the {run.leaving}'s address:\n  "
                 + "\n  ".join(there)
                 + "\nRun the task that switches it again."
             )
@@ -132,7 +140,7 @@ class CutoverStep:
 
 def _open(clusters: Clusters, partitions: list[TopicPartition]) -> str:
     """Who holds a transaction open, where the broker tells."""
-    with speak(clusters.source) as protocol:
+    with speak(clusters.origin) as protocol:
         held = protocol.open_transactions(partitions) if protocol else None
     if held:
         return f"open transaction: {some([str(t) for t in held])}; it ends with its producer's commit or its time-out"

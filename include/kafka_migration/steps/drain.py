@@ -11,11 +11,11 @@ from kafka_migration.errors import Refused
 from kafka_migration.groups.commits import committed
 from kafka_migration.groups.drain import Drain, Position, Proof, Reader, judge
 from kafka_migration.offsets import TopicPartition, Which, from_json, read_several, to_json
-from kafka_migration.passes import Pass, current_pass, some
+from kafka_migration.passes import Pass, some
 from kafka_migration.report import StepReport, Table
 from kafka_migration.run import Run
 from kafka_migration.steps.common import points_for, stages_read
-from kafka_migration.stragglers import find_stragglers, settle_stragglers
+from kafka_migration.stragglers import find_stragglers, settle_stragglers, writers_return
 from kafka_migration.waiting import Look, Outcome
 
 _WORTH_READING = 1000  # offsets left at which a group on its way is looked at by reading, not by arithmetic
@@ -33,9 +33,9 @@ class DrainStep:
 
     def prepare(self, run: Run, args: Mapping[str, Any]) -> dict[str, Any]:
         service = run.plan.service(str(args["service"]))
-        current = current_pass(run.records)
-        if run.dry_run:
-            return {"service": service.name, "groups": {}, "retention": {}}
+        current = run.current
+        if run.dry_run or run.stays(service.name):
+            return {"service": service.name, "groups": {}, "stays": not run.dry_run}
         already = current.switched(service.name) is not None
         if not already:
             stages = sorted(stages_read(run, [service]))
@@ -49,6 +49,7 @@ class DrainStep:
         return {
             "service": service.name,
             "switched": already,
+            "growing": writers_return(run),
             "groups": {
                 c.group: {
                     "points": to_json(points[c.group]),
@@ -66,17 +67,26 @@ class DrainStep:
             return Look(Outcome.DONE, ("nothing to wait for",))
         points = {g: from_json(of["points"]) for g, of in brief["groups"].items()}
         partitions = {tp for p in points.values() for tp in p}
-        offsets = read_several(clusters.source, partitions, (Which.START, Which.END))
+        offsets = read_several(clusters.origin, partitions, (Which.START, Which.END))
         passed = sorted(
             tp for tp in partitions if offsets[Which.END][tp] > max(p[tp] for p in points.values() if tp in p)
         )
-        if passed and to_json({tp: offsets[Which.END][tp] for tp in passed}) != memory.get("passed"):
+        if (
+            passed
+            and not brief["growing"]
+            and to_json({tp: offsets[Which.END][tp] for tp in passed}) != memory.get("passed")
+        ):
             # Visible or not is for `prepare` to find out, once for each movement of an end.
             kept = {**memory, "passed": to_json({tp: offsets[Which.END][tp] for tp in passed})}
-            return Look(Outcome.AGAIN, (), kept, f"the source has grown past the cutover point: {some(passed)}")
-        commits = committed(clusters.source, points)
+            return Look(
+                Outcome.AGAIN,
+                (),
+                kept,
+                f"the {clusters.heading.other} has grown past the cutover point: {some(passed)}",
+            )
+        commits = committed(clusters.origin, points)
         readers = [_reader(group, brief, points[group], commits[group], memory) for group in points]
-        positions = judge(clusters.source, readers, offsets[Which.START])
+        positions = judge(clusters.origin, readers, offsets[Which.START])
         kept = _remember(memory, positions, commits, offsets[Which.START], now)
         lines = tuple(_line(clusters, group, at, kept, now) for group, at in positions.items())
         expired = [
@@ -100,8 +110,10 @@ class DrainStep:
         name = brief["service"]
         service = run.plan.service(name)
         if run.dry_run:
-            return StepReport(f"would wait until {', '.join(service.groups)} have drained the source")
-        current = current_pass(run.records)
+            return StepReport(f"would wait until {', '.join(service.groups)} have drained the {run.leaving}")
+        if brief.get("stays"):
+            return StepReport(f"{name} stays on the source: it is not waited for")
+        current = run.current
         if brief["switched"]:
             at = current.switched(name) or {}
             return StepReport(f"{name} had drained and was switched by run {at.get('run_id')}")
@@ -138,11 +150,11 @@ class DrainStep:
 
 
 def positions_now(run: Run, current: Pass, name: str) -> dict[str, dict[TopicPartition, Position]]:
-    """Where the groups of a service stand on the source now."""
+    """Where the groups of a service stand on the cluster that it leaves."""
     service = run.plan.service(name)
     points = points_for(run, current, service)
     groups = [c.group for c in service.consumes if c.offsets == "group"]
-    commits = committed(run.clusters.source, groups)
+    commits = committed(run.clusters.origin, groups)
     proven = current.drained(name)
     readers = [
         Reader(
@@ -154,8 +166,8 @@ def positions_now(run: Run, current: Pass, name: str) -> dict[str, dict[TopicPar
         )
         for g in groups
     ]
-    starts = read_several(run.clusters.source, {tp for g in groups for tp in points[g]}, (Which.START,))[Which.START]
-    return judge(run.clusters.source, readers, starts)
+    starts = read_several(run.clusters.origin, {tp for g in groups for tp in points[g]}, (Which.START,))[Which.START]
+    return judge(run.clusters.origin, readers, starts)
 
 
 def positions_table(positions: Mapping[str, Mapping[TopicPartition, Position]]) -> Table:
@@ -217,7 +229,7 @@ def _line(
         return f"{group}: drained"
     waiting_for = [p.partition for p in at.values() if p.verdict is Drain.OPEN]
     if waiting_for:
-        with speak(clusters.source) as protocol:
+        with speak(clusters.origin) as protocol:
             held = protocol.open_transactions(waiting_for) if protocol else None
         return f"{group}: an open transaction holds it up: {some([str(t) for t in held or waiting_for])}"
     never = [p.partition for p in at.values() if p.verdict is Drain.NO_COMMIT]

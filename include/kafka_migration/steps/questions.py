@@ -5,12 +5,14 @@ None where nothing is left to be done: then nobody is asked.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from kafka_migration.offsets import TopicPartition
-from kafka_migration.passes import current_pass
 from kafka_migration.report import Table
 from kafka_migration.run import Run
 from kafka_migration.services.controller import State
 from kafka_migration.sides import Side
+from kafka_migration.steps.back import ways
 from kafka_migration.steps.common import observe_all, points_for
 from kafka_migration.topics.describe import choose, describe_topics, topic_names
 
@@ -19,9 +21,9 @@ _SHOWN = 50
 
 def topics(run: Run) -> str | None:
     """Before topics are created."""
-    names, _ = choose(run.plan.topics, run.plan, topic_names(run.clusters.source))
-    source = describe_topics(run.clusters.source, names)
-    there = describe_topics(run.clusters.target, names)
+    names, _ = choose(run.plan.topics, run.plan, topic_names(run.clusters.origin))
+    source = describe_topics(run.clusters.origin, names)
+    there = describe_topics(run.clusters.destination, names)
     if source.keys() <= there.keys():
         return None
     rows = tuple(
@@ -29,7 +31,7 @@ def topics(run: Run) -> str | None:
         for name, t in source.items()
     )
     return _said(
-        f"The preflight has passed. These topics will be on {run.clusters.target}.",
+        f"The preflight has passed. These topics will be on {run.clusters.destination}.",
         Table("", ("topic", "partitions", "replicas", "on the target"), rows),
     )
 
@@ -37,10 +39,11 @@ def topics(run: Run) -> str | None:
 def producers(run: Run) -> str | None:
     """Before the producers move."""
     names = [s for unit in run.graph.units for s in unit.services if not run.plan.service(s).consumes]
-    seen = observe_all(run.controllers[name] for name in names)
-    if all(o.state is State.RUNNING and o.side is Side.TARGET for o in seen.values()):
+    seen = observe_all({name: run.arriving(name) for name in names})
+    if all(o.state is State.RUNNING and o.side is run.heading for o in seen.values()):
         return None
-    rows = tuple((name, str(o), f"running on the target ({run.clusters.addresses.target})") for name, o in seen.items())
+    then = f"running on the {run.heading} ({run.clusters.destination.bootstrap_servers})"
+    rows = tuple((name, str(o), then) for name, o in seen.items())
     how = (
         "All writers of a topic are stopped before one starts on the target."
         if run.plan.order == "strict"
@@ -55,26 +58,69 @@ def producers(run: Run) -> str | None:
 def consumers(run: Run, unit: str) -> str | None:
     """Before a unit of reading services moves."""
     of = run.graph.unit(unit)
-    current = current_pass(run.records)
+    current = run.current
     if all(current.switched(name) for name in of.services):
         return None
-    rows = []
-    for name in of.services if not run.dry_run else ():
-        for group, proof in current.drained(name).items():
-            rows.append((name, group, len(proof.points), "nothing visible left on the source"))
-    text = f"{', '.join(of.services)} will be stopped, and started with the target's address."
-    return _said(text, Table("", ("service", "group", "partitions", "drained"), tuple(rows)))
+    text = f"{', '.join(of.services)} will be stopped, and started with the {run.heading}'s address."
+    return _said(text, _drained(run, of.services))
+
+
+def close_originals(run: Run, unit: str) -> str | None:
+    """Before the originals of a unit are closed."""
+    services = [name for name in run.graph.unit(unit).services if run.plan.service(name).consumes]
+    if all(run.current.switched(name) for name in services):
+        return None
+    text = (
+        f"{', '.join(services)} runs on both clusters. Its instance on the {run.leaving} will be stopped, and kept from"
+        " starting again at boot where its controller can. It is not deleted."
+    )
+    return _said(text, _drained(run, services))
+
+
+def rollback(run: Run) -> str | None:
+    """Before a migration is taken back."""
+    if run.way_back.finished or ("rollback" not in run.plan.approvals and not run.disorder):
+        return None
+    order = (
+        "Consumers stay on the source **without** having read what is on the target: see the numbers."
+        if run.disorder
+        else "Nothing is lost and, with `order: strict`, the order of every key is kept."
+    )
+    text = f"The services go back to {run.clusters.source}. Topics and offsets on the target stay as they are. {order}"
+    rows = tuple((way.service, way.now, way.unread, way.words) for way in ways(run))
+    return _said(text, Table("", ("service", "now", "unread on the target", "then"), rows))
+
+
+def second_by_hand(run: Run, service: str) -> str | None:
+    """Where a person starts the other instance of a service."""
+    if run.current.switched(service):
+        return None
+    return (
+        f"Start an instance of {service} that uses `{run.clusters.destination.bootstrap_servers}`, beside the one that"
+        f" runs. {run.arriving(service).instructions(run.heading)}\n\nThen approve. The next task waits until its"
+        " groups own every partition there."
+    )
+
+
+def close_by_hand(run: Run, service: str) -> str | None:
+    """Where a person closes an instance of a service."""
+    if run.current.switched(service):
+        return None
+    return (
+        f"Stop the instance of {service} that uses `{run.clusters.origin.bootstrap_servers}`, and keep it from starting"
+        " again. Leave the other one running.\n\nThen approve. The next task looks whether its groups have left."
+    )
 
 
 def by_hand(run: Run, service: str) -> str | None:
     """Where a person moves a service."""
-    if current_pass(run.records).switched(service):
+    if run.current.switched(service) or (run.stays(service) and run.heading is Side.TARGET):
         return None
-    there = run.clusters.addresses
+    here, there = run.clusters.origin, run.clusters.destination
     return (
-        f"{run.controllers[service].instructions(Side.TARGET)}\n\n"
+        f"{run.controllers[service].instructions(run.heading)}\n\n"
         "1. Stop it and wait until it has ended.\n"
-        f"2. Change its bootstrap servers from `{there.source}` to `{there.target}`.\n"
+        f"2. Change its bootstrap servers from `{here.bootstrap_servers}` to `{there.bootstrap_servers}`.\n"
         "3. Start it.\n\nThen approve. The next task looks whether Kafka shows it as moved."
     )
 
@@ -83,8 +129,8 @@ def external_drained(run: Run, service: str) -> str | None:
     """Where an application keeps its offsets itself: has it read up to the cutover point, and where does it go on?"""
     if run.dry_run:
         return "would show the cutover point and the offsets on the target from which to go on"
-    current = current_pass(run.records)
-    if current.switched(service):
+    current = run.current
+    if current.switched(service) or run.stays(service):
         return None
     of = run.plan.service(service)
     points = points_for(run, current, of)
@@ -95,9 +141,18 @@ def external_drained(run: Run, service: str) -> str | None:
     )
     return _said(
         f"{service} keeps its offsets outside Kafka. Wait until it has processed all messages **before** the cutover"
-        " point, then set the offset that it stores for each partition to the target's. Only then approve.",
-        Table("", ("group", "partition", "read up to (source)", "go on from (target)"), rows),
+        f" point, then set the offset that it stores for each partition to the {run.heading}'s. Only then approve.",
+        Table("", ("group", "partition", f"read up to ({run.leaving})", f"go on from ({run.heading})"), rows),
     )
+
+
+def _drained(run: Run, services: Iterable[str]) -> Table:
+    rows = [
+        (name, group, len(proof.points), f"nothing visible left on the {run.leaving}")
+        for name in (() if run.dry_run else services)
+        for group, proof in run.current.drained(name).items()
+    ]
+    return Table("", ("service", "group", "partitions", "drained"), tuple(rows))
 
 
 def _said(text: str, table: Table) -> str:

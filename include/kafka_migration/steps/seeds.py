@@ -1,4 +1,4 @@
-"""Step: seed every group on the target at its end of that moment, and record from where it reads the source."""
+"""Steps: seed every group on the cluster that it goes to, and record from where it reads the one that it leaves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from kafka_migration.groups.commits import committed
 from kafka_migration.groups.seeds import at_ends, plant
 from kafka_migration.offsets import Offsets, TopicPartition, Which, read_several, to_json
-from kafka_migration.passes import Pass, current_pass, open_pass
+from kafka_migration.passes import Pass, open_pass
 from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import Run
 from kafka_migration.steps.common import check_window, moved_topics
@@ -28,10 +28,10 @@ def seed(run: Run) -> StepReport:
     seeds = _chosen(run, current)
     moved = {g for s in run.plan.services if current.switched(s.name) or current.leaving(s.name) for g in s.groups}
     check_window(run, "seeding groups")
-    planted = plant(run.clusters.target, {group: o for group, o in seeds.items() if group not in moved})
+    planted = plant(run.clusters.destination, {group: o for group, o in seeds.items() if group not in moved})
     changes = [
         Change(
-            f"group {group} on the target",
+            f"group {group} on the {run.heading}",
             "no offsets",
             f"{len(offsets)} partitions, offsets {min(offsets.values())} to {max(offsets.values())}",
         )
@@ -42,7 +42,7 @@ def seed(run: Run) -> StepReport:
         tables=[
             Table(
                 "Seeds",
-                ("group", "topic", "partitions", "sum of seeds", "still to read on the source from"),
+                ("group", "topic", "partitions", "sum of seeds", f"still to read on the {run.leaving} from"),
                 tuple(_rows(current)),
             )
         ],
@@ -52,20 +52,20 @@ def seed(run: Run) -> StepReport:
 
 def ensure_seeds(run: Run, current: Pass, groups: set[str]) -> list[Change]:
     """Set seeds again that have gone, to the recorded offset. Raises `OffsetsRefused` for an active group."""
-    planted = plant(run.clusters.target, {g: o for g, o in current.seeds.items() if g in groups})
+    planted = plant(run.clusters.destination, {g: o for g, o in current.seeds.items() if g in groups})
     return [
-        Change(f"seed of group {group} on the target", "gone", f"set again on {len(offsets)} partitions")
+        Change(f"seed of group {group} on the {run.heading}", "gone", f"set again on {len(offsets)} partitions")
         for group, offsets in sorted(planted.items())
     ]
 
 
 def _chosen(run: Run, current: Pass) -> dict[str, dict[TopicPartition, int]]:
-    """The recorded seeds, with those of partitions that have none yet; beginnings on the source likewise."""
+    """The recorded seeds, with those of partitions that have none yet; beginnings where they come from likewise."""
     topics = moved_topics(current)
     groups = {g: c for g, c in run.plan.groups.items() if c.offsets == "group"}
-    target = read_several(run.clusters.target, partitions_of(run.clusters.target, topics), (Which.END,))
-    source = read_several(run.clusters.source, partitions_of(run.clusters.source, topics), (Which.START, Which.END))
-    now = committed(run.clusters.source, run.plan.groups)
+    target = read_several(run.clusters.destination, partitions_of(run.clusters.destination, topics), (Which.END,))
+    source = read_several(run.clusters.origin, partitions_of(run.clusters.origin, topics), (Which.START, Which.END))
+    now = committed(run.clusters.origin, run.plan.groups)
     seeds = {
         group: wanted | current.seeds.get(group, {})
         for group, wanted in at_ends({g: c.topics for g, c in groups.items()}, target[Which.END]).items()
@@ -80,9 +80,9 @@ def _chosen(run: Run, current: Pass) -> dict[str, dict[TopicPartition, int]]:
     # Applications that keep their offsets themselves go on from here.
     current.keep("target_starts", to_json(target[Which.END] | current.note_offsets("target_starts")))
     # The beginnings first: whoever finds seeds can rely on them.
-    current.begins = begins
-    current.uncommitted = uncommitted
-    current.seeds = seeds
+    current.keep_begins(begins)
+    current.keep_uncommitted(uncommitted)
+    current.keep_seeds(seeds)
     return seeds
 
 
@@ -114,5 +114,5 @@ def _rows(current: Pass) -> list[tuple[object, ...]]:
 
 def seeds_missing(run: Run) -> list[str]:
     """The plan's groups without a recorded seed, by name."""
-    seeds = current_pass(run.records).seeds
+    seeds = run.current.seeds
     return sorted(g for g, c in run.plan.groups.items() if c.offsets == "group" and g not in seeds)

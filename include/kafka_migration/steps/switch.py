@@ -1,4 +1,4 @@
-"""Steps: switch services to the target. Observe, act only on what is missing, observe again.
+"""Steps: switch services to the other cluster. Observe, act only on what is missing, observe again.
 
 What is stopped here is recorded first, so that a killed worker's next attempt knows a stopped service as its own.
 """
@@ -13,7 +13,7 @@ from kafka_migration.findings import Finding, Status
 from kafka_migration.groups.describe import describe_groups
 from kafka_migration.groups.drain import Proof
 from kafka_migration.offsets import Which, read_offsets
-from kafka_migration.passes import Pass, current_pass, when
+from kafka_migration.passes import Pass, when
 from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import Run
 from kafka_migration.services.controller import Controller, Observation, State
@@ -37,14 +37,16 @@ _BY_HAND = 30.0  # seconds in which Kafka must show what a person says to have d
 def switch_producers(run: Run, unit: str) -> StepReport:
     """Move the services of a unit that only produces. Raises `ServiceNotBack` naming the way back.
 
-    `order: strict`: all are stopped before one starts on the target. `relaxed`: one after the other.
+    `order: strict`: all are stopped before one starts again. `relaxed`: one after the other.
     """
     services = run.graph.unit(unit).services
-    current = current_pass(run.records)
+    current = run.current
     if not run.dry_run:
         missing = seeds_missing(run)
         if missing:
-            raise Refused(f"groups {', '.join(missing)} have no seed on the target yet; run the task that seeds them")
+            raise Refused(
+                f"groups {', '.join(missing)} have no seed on the {run.heading} yet; run the task that seeds them"
+            )
         unmoved = {
             g
             for s in run.plan.services
@@ -56,18 +58,18 @@ def switch_producers(run: Run, unit: str) -> StepReport:
 
 
 def hold(run: Run, unit: str) -> StepReport:
-    """Stop the producers that share a topic with a processor; they start on the target together with it."""
+    """Stop the producers that share a topic with a processor; they start again together with it."""
     held = run.graph.unit(unit).held
-    current = current_pass(run.records)
-    before = observe_all(run.controllers[name] for name in held)
-    to_stop = [n for n in held if before[n].state is State.RUNNING and before[n].side is not Side.TARGET]
+    current = run.current
+    before = observe_all({name: run.controllers[name] for name in held})
+    to_stop = [n for n in held if before[n].state is State.RUNNING and before[n].side is not run.heading]
     changes = [Change(f"service {n}", str(before[n]), "stopped", not run.dry_run) for n in to_stop]
     if run.dry_run:
         return StepReport(f"would stop {', '.join(to_stop) or 'nothing'}", changes=changes)
     if to_stop:
         check_window(run, f"stopping {', '.join(to_stop)}")
         _stop(run, current, to_stop)
-    after = observe_all(run.controllers[name] for name in held)
+    after = observe_all({name: run.controllers[name] for name in held})
     return StepReport(
         f"{', '.join(held)} wait, stopped, for the services that write the same topics",
         tables=[observations_table("Held services", after)],
@@ -82,24 +84,30 @@ def switch_consumers(run: Run, unit: str) -> StepReport:
     another reader has left already, `Refused` when a group is not drained after all.
     """
     of = run.graph.unit(unit)
-    current = current_pass(run.records)
+    current = run.current
     services = list(of.services)
     readers = [n for n in services if run.plan.service(n).consumes]
-    waiting = [n for n in readers if not current.switched(n)]
+    staying = [n for n in readers if run.stays(n)]
+    waiting = [n for n in readers if not current.switched(n) and n not in staying]
     if run.dry_run:
         return _switch(run, current, services, "consumers")
+    if staying and run.heading is Side.TARGET:
+        return StepReport(f"{', '.join(services)}: nothing to do, on the source to stay")
     tables: list[Table] = []
     changes: list[Change] = []
+    if staying:
+        stopped = {n for n in staying if run.controllers[n].observe().state is State.STOPPED}
+        changes = ensure_seeds(run, current, {g for n in stopped for g in run.plan.service(n).groups})
     if waiting:
         check_window(run, f"switching {', '.join(services)}")
         for name in waiting:
             current.set_leaving(name, True)
         try:
-            tables = _last_look(run, current, waiting)
+            tables = last_look(run, current, waiting)
             groups = {g for n in waiting for g in run.plan.service(n).groups}
             changes = ensure_seeds(run, current, groups)
         except BaseException:
-            if not _any_on_target(run, services):
+            if not _any_arrived(run, services):
                 for name in waiting:
                     current.set_leaving(name, False)
             raise
@@ -109,7 +117,7 @@ def switch_consumers(run: Run, unit: str) -> StepReport:
     return report
 
 
-def _last_look(run: Run, current: Pass, names: Sequence[str]) -> list[Table]:
+def last_look(run: Run, current: Pass, names: Sequence[str]) -> list[Table]:
     """Ends and drains once more. A point that was frozen anew is waited for a little."""
     stages = sorted(stages_read(run, [run.plan.service(n) for n in names]))
     deadline = time.monotonic() + _LATE_DRAIN
@@ -150,22 +158,22 @@ def _last_look(run: Run, current: Pass, names: Sequence[str]) -> list[Table]:
 def _switch(run: Run, current: Pass, services: Sequence[str], what: str) -> StepReport:
     controllers = [run.controllers[name] for name in services]
     by_machine = [c for c in controllers if not c.manual]
-    before = observe_all(controllers)
-    there = [n for n in services if before[n].side is Side.TARGET and before[n].state is State.RUNNING]
+    before = observe_all({name: run.controllers[name] for name in services})
+    there = [n for n in services if before[n].side is run.heading and before[n].state is State.RUNNING]
     to_move = [c for c in by_machine if c.service.name not in there]
     changes = [
         Change(
             f"service {c.service.name}",
             str(before[c.service.name]),
-            f"running on the target ({run.clusters.addresses.target})",
+            f"running on the {run.heading} ({run.clusters.destination.bootstrap_servers})",
             not run.dry_run,
         )
         for c in to_move
     ]
     for controller in to_move:
         changes += [
-            Change(f"settings of {controller.service.name}", *_split(line), done=not run.dry_run)
-            for line in controller.configured_for(Side.TARGET)
+            Change(f"settings of {controller.service.name}", *split(line), done=not run.dry_run)
+            for line in controller.configured_for(run.heading)
         ]
     if run.dry_run:
         return StepReport(f"would switch {', '.join(c.service.name for c in to_move) or 'nothing'}", changes=changes)
@@ -179,15 +187,15 @@ def _switch(run: Run, current: Pass, services: Sequence[str], what: str) -> Step
         else:
             for controller in to_move:
                 notes += _move_together(run, current, [controller])
-    after = observe_all(controllers)
+    after = observe_all({name: run.controllers[name] for name in services})
     _all_there(run, controllers, after)
     for name in services:
         if current.switched(name) is None:
             current.set_switched(name, run.run_id, run.now())
     done = (
-        f"on the target: {', '.join(services)}"
+        f"on the {run.heading}: {', '.join(services)}"
         if to_move
-        else f"{', '.join(services)}: nothing to do, on the target already"
+        else f"{', '.join(services)}: nothing to do, on the {run.heading} already"
     )
     return StepReport(
         done,
@@ -206,9 +214,9 @@ def _move_together(run: Run, current: Pass, controllers: Sequence[Controller]) -
     _stop(run, current, names)
     stopped = run.now()
     for controller in controllers:
-        for line in controller.configure(Side.TARGET):
+        for line in controller.configure(run.heading):
             run.log.info("%s: %s", controller.service.name, line)
-    side_by_side(controllers, lambda c: _seen_back(c, c.start))
+    side_by_side(controllers, lambda c: seen_back(c, c.start))
     return [
         f"{', '.join(names)}: told to stop {when(began)}, stopped after {stopped - began:.1f} s,"
         f" seen running again after {run.now() - began:.1f} s"
@@ -219,12 +227,12 @@ def _stop(run: Run, current: Pass, names: Iterable[str]) -> None:
     for name in names:
         current.set_leaving(name, True)  # recorded first: who finds it stopped knows by whom
     side_by_side([run.controllers[name] for name in names], lambda c: c.stop())
-    running = [n for n, o in observe_all(run.controllers[n] for n in names).items() if o.state is State.RUNNING]
+    running = [n for n, o in observe_all({n: run.controllers[n] for n in names}).items() if o.state is State.RUNNING]
     if running:
         raise ServiceError(f"{', '.join(running)} still run after they were stopped; run this task again")
 
 
-def _seen_back(controller: Controller, deed: Callable[[], None]) -> None:
+def seen_back(controller: Controller, deed: Callable[[], None]) -> None:
     try:
         deed()
     except ServiceNotBack as error:
@@ -237,54 +245,54 @@ def _all_there(run: Run, controllers: Sequence[Controller], after: dict[str, Obs
     by_machine = [c for c in controllers if not c.manual]
     for controller in by_machine:
         if after[controller.service.name].state is not State.RUNNING:
-            _seen_back(controller, controller.await_running)
+            seen_back(controller, controller.await_running)
     wrong = [
         f"{c.service.name}: {after[c.service.name]}"
         for c in by_machine
-        if after[c.service.name].side is not Side.TARGET
+        if after[c.service.name].side is not run.heading
     ]
     if wrong:
-        raise ServiceNotBack("not running with the target's address after the switch:\n  " + "\n  ".join(wrong))
+        raise ServiceNotBack(f"not running with the {run.heading}'s address after the switch:\n  " + "\n  ".join(wrong))
     for controller in controllers:
         if controller.manual:
             _await_moved_by_hand(run, controller)
 
 
 def _await_moved_by_hand(run: Run, controller: Controller) -> None:
-    """A person said that it is done; Kafka must show it: groups have moved, written topics rest on the source."""
+    """A person said that it is done; Kafka must show it: groups have moved, written topics rest where they were."""
     service = controller.service
     deadline = time.monotonic() + _BY_HAND
     problem = ""
     while time.monotonic() < deadline:
-        on_source = [g for g, d in describe_groups(run.clusters.source, service.groups).items() if d.active]
-        on_target = [g for g, d in describe_groups(run.clusters.target, service.groups).items() if d.active]
+        still_there = [g for g, d in describe_groups(run.clusters.origin, service.groups).items() if d.active]
+        arrived = [g for g, d in describe_groups(run.clusters.destination, service.groups).items() if d.active]
         alone = [t for t in service.produces if len(run.plan.writers(t)) == 1]
-        before = read_offsets(run.clusters.source, partitions_of(run.clusters.source, alone), Which.END)
+        before = read_offsets(run.clusters.origin, partitions_of(run.clusters.origin, alone), Which.END)
         time.sleep(min(1.0, run.plan.cutover.quiet))
         grown = sorted(
-            {tp.topic for tp, end in read_offsets(run.clusters.source, before, Which.END).items() if end > before[tp]}
+            {tp.topic for tp, end in read_offsets(run.clusters.origin, before, Which.END).items() if end > before[tp]}
         )
         problem = "; ".join(
             part
             for part in (
-                f"groups {', '.join(on_source)} still have members on the source" if on_source else "",
-                f"groups {', '.join(sorted(set(service.groups) - set(on_target)))} have no member on the target"
-                if set(service.groups) - set(on_target)
+                f"groups {', '.join(still_there)} still have members on the {run.leaving}" if still_there else "",
+                f"groups {', '.join(sorted(set(service.groups) - set(arrived)))} have no member on the {run.heading}"
+                if set(service.groups) - set(arrived)
                 else "",
-                f"{', '.join(grown)} still grows on the source" if grown else "",
+                f"{', '.join(grown)} still grows on the {run.leaving}" if grown else "",
             )
             if part
         )
         if not problem:
             return
     raise ServiceError(
-        f"service {service.name} has not moved: {problem}.\n{controller.instructions(Side.TARGET)}\nThen clear it."
+        f"service {service.name} has not moved: {problem}.\n{controller.instructions(run.heading)}\nThen clear it."
     )
 
 
-def _any_on_target(run: Run, services: Sequence[str]) -> bool:
+def _any_arrived(run: Run, services: Sequence[str]) -> bool:
     try:
-        return any(o.side is Side.TARGET for o in observe_all(run.controllers[n] for n in services).values())
+        return any(o.side is run.heading for o in observe_all({n: run.controllers[n] for n in services}).values())
     except ServiceError:
         return True  # not seen: then it may be there, and the mark stays
 
@@ -294,6 +302,7 @@ def _seen_finding(run: Run, controller: Controller, seen: Observation) -> Findin
     return Finding(f"service-moved/{controller.service.name}", Status.PASS, f"{seen} ({how})")
 
 
-def _split(line: str) -> tuple[str, str]:
+def split(line: str) -> tuple[str, str]:
+    """What a controller says of a change, as the value before and the value after."""
     before, _, after = line.partition(" -> ")
     return before, after

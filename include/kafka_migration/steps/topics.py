@@ -8,10 +8,11 @@ from kafka_migration.checks.topics import creation
 from kafka_migration.errors import ClusterError
 from kafka_migration.findings import Finding, accept
 from kafka_migration.offsets import Which, read_offsets
-from kafka_migration.passes import Pass, current_pass, open_pass
+from kafka_migration.passes import Pass, open_pass
 from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import Run
 from kafka_migration.steps.common import check_window, moved_topics, stop_with
+from kafka_migration.steps.seconds import seconds_stopped
 from kafka_migration.steps.seeds import seed
 from kafka_migration.topics.create import add_partitions, create_topics, set_settings
 from kafka_migration.topics.describe import Topic, choose, describe_topics, topic_names
@@ -68,7 +69,7 @@ def create(run: Run) -> StepReport:
 
 def parity(run: Run) -> StepReport:
     """Right before the producers move: topics and partitions added to the source since are created and seeded first."""
-    current = current_pass(run.records)
+    current = run.current
     known = moved_topics(current)
     if (done := _finished(run, f"{len(known)} topics")) is not None:
         return done
@@ -96,7 +97,10 @@ def parity(run: Run) -> StepReport:
         Change(f"partitions of {n}", str(target[n].partitions), str(total)) for n, total in sorted(grown.items())
     ]
     if new or grown:
-        report.changes += seed(run).changes
+        # Offsets of a group in use cannot be set, and without one a new partition could be read from anywhere.
+        with seconds_stopped(run, {*new, *grown}) as paused:
+            report.changes += seed(run).changes
+        report.notes += paused
     report.findings = _compare(run, source, describe_topics(run.clusters.target, names))
     report.summary = f"{len(names)} topics equal on both clusters" + (
         f"; {len(new)} topics and partitions of {len(grown)} topics added" if new or grown else ""
@@ -106,7 +110,7 @@ def parity(run: Run) -> StepReport:
 
 def _finished(run: Run, what: str) -> StepReport | None:
     """A finished pass changes nothing any more."""
-    finished = current_pass(run.records).finished
+    finished = run.current.finished
     return (
         StepReport(f"nothing to do: run {finished['run_id']} has finished this migration ({what})")
         if finished

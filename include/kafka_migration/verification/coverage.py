@@ -1,8 +1,8 @@
 """Coverage, the proof for schemes that copy nothing.
 
-For each group and partition: the source is consumed without a hole from where the group stood when the pass began to
-the cutover point, and the target from its seed onward, with exact counts of visible messages for each range. A commit
-proves reading, not processing.
+For each group and partition: the cluster that is left is consumed without a hole from where the group stood when the
+pass began to the cutover point, and the one that it goes to from its seed onward, with exact counts of visible messages
+for each range. A commit proves reading, not processing.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ class CoverageRow:
 
     `service`: those that read it with this group, joined by commas where several share it.
 
-    `source_visible` lies in [begin, cutover), `source_left` of it is not consumed. `target_visible` lies in
-    [seed, target_end), `target_consumed` in [seed, target_commit), `target_left` in [target_commit, target_end).
+    The origin is the cluster that the group leaves, the destination the one that it goes to. `origin_visible` lies in
+    [begin, cutover), `origin_left` of it is not consumed. `destination_visible` lies in [seed, destination_end),
+    `destination_consumed` in [seed, destination_commit), `destination_left` in [destination_commit, destination_end).
     """
 
     topic: str
@@ -38,18 +39,18 @@ class CoverageRow:
     service: str
     begin: int
     cutover: int
-    source_log_start: int
-    source_commit: int | None
-    source_verdict: str
-    source_visible: int | None
-    source_left: int
+    origin_log_start: int
+    origin_commit: int | None
+    origin_verdict: str
+    origin_visible: int | None
+    origin_left: int
     seed: int
-    target_log_start: int
-    target_commit: int | None
-    target_end: int
-    target_visible: int | None
-    target_consumed: int | None
-    target_left: int
+    destination_log_start: int
+    destination_commit: int | None
+    destination_end: int
+    destination_visible: int | None
+    destination_consumed: int | None
+    destination_left: int
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -60,20 +61,20 @@ def cover(run: Run, current: Pass) -> list[CoverageRow]:
     positions: dict[str, dict[TopicPartition, Position]] = defaultdict(dict)
     readers: dict[tuple[str, TopicPartition], list[str]] = defaultdict(list)
     for service in run.plan.services:
-        if service.consumes:
+        if service.consumes and not run.stays(service.name):
             for group, at in positions_now(run, current, service.name).items():
                 positions[group] |= at
                 for tp in at:
                     readers[group, tp].append(service.name)
     begins, seeds = current.begins, current.seeds
     groups = sorted(positions)
-    target_commits = committed(run.clusters.target, groups)
+    target_commits = committed(run.clusters.destination, groups)
     target_partitions = {tp for group in groups for tp in seeds.get(group, {})}
-    target = read_several(run.clusters.target, target_partitions, (Which.START, Which.END, Which.STABLE))
+    target = read_several(run.clusters.destination, target_partitions, (Which.START, Which.END, Which.STABLE))
     # The last stable offset is the end that a committed reader can have reached.
     ends = target[Which.STABLE]
-    source_counts = _Counts(run.clusters.source)
-    target_counts = _Counts(run.clusters.target)
+    source_counts = _Counts(run.clusters.origin)
+    target_counts = _Counts(run.clusters.destination)
     for group, at in positions.items():
         for tp, p in at.items():
             begin = begins[group][tp]
@@ -99,18 +100,18 @@ def cover(run: Run, current: Pass) -> list[CoverageRow]:
                     service=", ".join(readers[group, tp]),
                     begin=begin,
                     cutover=p.point,
-                    source_log_start=p.log_start,
-                    source_commit=p.committed,
-                    source_verdict=p.verdict.value,
-                    source_visible=source_counts.between(tp, max(begin, p.log_start), p.point),
-                    source_left=left if left is not None else 0,
+                    origin_log_start=p.log_start,
+                    origin_commit=p.committed,
+                    origin_verdict=p.verdict.value,
+                    origin_visible=source_counts.between(tp, max(begin, p.log_start), p.point),
+                    origin_left=left if left is not None else 0,
                     seed=seed,
-                    target_log_start=target[Which.START][tp],
-                    target_commit=commit,
-                    target_end=ends[tp],
-                    target_visible=target_counts.between(tp, from_target, max(ends[tp], read_to)),
-                    target_consumed=target_counts.between(tp, from_target, read_to),
-                    target_left=target_counts.between(tp, read_to, max(ends[tp], read_to)) or 0,
+                    destination_log_start=target[Which.START][tp],
+                    destination_commit=commit,
+                    destination_end=ends[tp],
+                    destination_visible=target_counts.between(tp, from_target, max(ends[tp], read_to)),
+                    destination_consumed=target_counts.between(tp, from_target, read_to),
+                    destination_left=target_counts.between(tp, read_to, max(ends[tp], read_to)) or 0,
                 )
             )
     return rows
@@ -155,9 +156,9 @@ def totals(rows: list[CoverageRow]) -> dict[str, int]:
     seen: dict[tuple[str, int], CoverageRow] = {}
     for row in rows:
         key = (row.topic, row.partition)
-        if key not in seen or (row.source_visible or 0) > (seen[key].source_visible or 0):
+        if key not in seen or (row.origin_visible or 0) > (seen[key].origin_visible or 0):
             seen[key] = row
     return {
-        "source_visible": sum(r.source_visible or 0 for r in seen.values()),
-        "target_visible": sum(r.target_visible or 0 for r in seen.values()),
+        "origin_visible": sum(r.origin_visible or 0 for r in seen.values()),
+        "destination_visible": sum(r.destination_visible or 0 for r in seen.values()),
     }

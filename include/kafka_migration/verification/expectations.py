@@ -18,7 +18,7 @@ from kafka_migration.findings import Finding, Status
 from kafka_migration.groups.drain import Drain
 from kafka_migration.verification.coverage import CoverageRow
 
-_COUNTS = ("source_visible", "target_visible", "target_consumed")
+_COUNTS = ("origin_visible", "destination_visible", "destination_consumed")
 _READ = (Drain.DRAINED.value, Drain.AHEAD.value)
 _NO_COMMIT = -1  # stands for a commit that is not there: below every offset, so that it fails where one is needed
 
@@ -68,12 +68,12 @@ class _Rule:
 
 def _hole(row: CoverageRow) -> Status:
     """Deleted before it was read is a loss. Deleted since, or in between unseen, can no longer be told apart."""
-    return Status.INCONCLUSIVE if row.source_verdict in _READ else Status.FAIL
+    return Status.INCONCLUSIVE if row.origin_verdict in _READ else Status.FAIL
 
 
 def _deleted(row: CoverageRow) -> Status:
-    """The same on the target: what lies below the log start and above the commit is gone unread for certain."""
-    read = row.target_commit is not None and row.target_commit >= row.target_log_start
+    """The same at the destination: what lies below the log start and above the commit is gone unread for certain."""
+    read = row.destination_commit is not None and row.destination_commit >= row.destination_log_start
     return Status.INCONCLUSIVE if read else Status.FAIL
 
 
@@ -88,7 +88,7 @@ _RULES = (
     ),
     _Rule(
         "counted",
-        "every visible message was counted, on the source and on the target",
+        "every visible message was counted, on both clusters",
         "ExpectColumnValuesToBeInSet",
         {"column": "uncounted", "value_set": [""]},
         lambda r: f"{_uncounted(r)} could not be counted",
@@ -96,64 +96,67 @@ _RULES = (
         lambda row: Status.INCONCLUSIVE,
     ),
     _Rule(
-        "source-left",
-        "no visible message is left unread on the source before the cutover point",
+        "origin-left",
+        "no visible message is left unread before the cutover point of the cluster that is left",
         "ExpectColumnValuesToBeBetween",
-        {"column": "source_left", "min_value": 0, "max_value": 0},
+        {"column": "origin_left", "min_value": 0, "max_value": 0},
         lambda r: (
-            f"{r.source_left:,} visible messages before the cutover point {r.cutover:,} were not read;"
-            f" the group's commit is {_offset(r.source_commit)}"
+            f"{r.origin_left:,} visible messages before the cutover point {r.cutover:,} were not read;"
+            f" the group's commit is {_offset(r.origin_commit)}"
         ),
-        "They are still on the source. Start a consumer of this group there until it has read them.",
+        "They are still there. Start a consumer of this group there until it has read them.",
     ),
     _Rule(
-        "source-verdict",
-        "the group has drained the source, or is ahead of the cutover point",
+        "origin-verdict",
+        "the group has drained the cluster that it leaves, or is ahead of the cutover point",
         "ExpectColumnValuesToBeInSet",
-        {"column": "source_verdict", "value_set": list(_READ)},
-        lambda r: f"{r.source_verdict}, with commit {_offset(r.source_commit)} of cutover point {r.cutover:,}",
+        {"column": "origin_verdict", "value_set": list(_READ)},
+        lambda r: f"{r.origin_verdict}, with commit {_offset(r.origin_commit)} of cutover point {r.cutover:,}",
         "Clear the drain of this service: it tells what holds the group up.",
     ),
     _Rule(
         "no-hole",
-        "the source keeps everything from where the group began to read",
+        "the cluster that is left keeps everything from where the group began to read",
         "ExpectColumnPairValuesAToBeGreaterThanB",
-        {"column_A": "begin", "column_B": "source_log_start", "or_equal": True},
+        {"column_A": "begin", "column_B": "origin_log_start", "or_equal": True},
         lambda r: (
-            f"offsets {r.begin:,} to {r.source_log_start:,} have been deleted from the source;"
-            f" the group's commit is {_offset(r.source_commit)}"
+            f"offsets {r.begin:,} to {r.origin_log_start:,} have been deleted from it;"
+            f" the group's commit is {_offset(r.origin_commit)}"
         ),
         "Whether the group had read them before they were deleted can no longer be counted. Its drain watched for"
         " that: see its log, and accept the finding if it had read past them in time.",
         _hole,
     ),
     _Rule(
-        "target-seed",
-        "the group reads the target from its seed on",
+        "destination-seed",
+        "the group reads the cluster that it goes to from its seed on",
         "ExpectColumnPairValuesAToBeGreaterThanB",
-        {"column_A": "target_commit", "column_B": "seed", "or_equal": True},
-        lambda r: f"the group's commit on the target is {_offset(r.target_commit)}, its seed was {r.seed:,}",
+        {"column_A": "destination_commit", "column_B": "seed", "or_equal": True},
+        lambda r: f"the group's commit there is {_offset(r.destination_commit)}, its seed was {r.seed:,}",
         "Stop the service, set the group to its seed again, start it: from the seed on nothing is missed.",
     ),
     _Rule(
-        "target-kept",
-        "the target keeps everything from the seed on",
+        "destination-kept",
+        "the cluster that it goes to keeps everything from the seed on",
         "ExpectColumnPairValuesAToBeGreaterThanB",
-        {"column_A": "seed", "column_B": "target_log_start", "or_equal": True},
+        {"column_A": "seed", "column_B": "destination_log_start", "or_equal": True},
         lambda r: (
-            f"offsets {r.seed:,} to {r.target_log_start:,} have been deleted from the target;"
-            f" the group's commit there is {_offset(r.target_commit)}"
+            f"offsets {r.seed:,} to {r.destination_log_start:,} have been deleted from it;"
+            f" the group's commit there is {_offset(r.destination_commit)}"
         ),
-        "Whether the group had read them before they were deleted can no longer be counted. Raise retention.ms on the"
-        " target, and compare with the application's own records.",
+        "Whether the group had read them before they were deleted can no longer be counted. Raise retention.ms"
+        " there, and compare with the application's own records.",
         _deleted,
     ),
     _Rule(
-        "target-sum",
-        "what the group has read and has still to read on the target is all that is visible there since its seed",
+        "destination-sum",
+        "what the group has read and has still to read where it goes is all that is visible there since its seed",
         "ExpectColumnValuesToBeBetween",
         {"column": "unaccounted", "min_value": 0, "max_value": 0},
-        lambda r: f"{_shown(r.target_consumed)} read and {r.target_left:,} to read are not {_shown(r.target_visible)}",
+        lambda r: (
+            f"{_shown(r.destination_consumed)} read and {r.destination_left:,} to read"
+            f" are not {_shown(r.destination_visible)}"
+        ),
         "The counts contradict each other: clear this task to count again, and do not go on if it stays so.",
     ),
 )
@@ -251,11 +254,11 @@ def _frame(rows: Sequence[CoverageRow]) -> list[dict[str, Any]]:
     return [
         {
             **asdict(r),
-            "target_commit": _NO_COMMIT if r.target_commit is None else r.target_commit,
+            "destination_commit": _NO_COMMIT if r.destination_commit is None else r.destination_commit,
             "uncounted": _uncounted(r),
             "unaccounted": None
-            if r.target_visible is None or r.target_consumed is None
-            else r.target_visible - r.target_consumed - r.target_left,
+            if r.destination_visible is None or r.destination_consumed is None
+            else r.destination_visible - r.destination_consumed - r.destination_left,
             "row": number,
         }
         for number, r in enumerate(rows)

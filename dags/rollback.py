@@ -1,0 +1,124 @@
+"""The way back: the Airflow DAG `<plan>.rollback` of every plan, from wherever its migration stands.
+
+A group reads the target to its end before it goes on at the source behind the cutover point, so that nothing is lost.
+"""
+
+from airflow_kafka_migration.parts import Steps, rollback_dags
+from kafka_migration.plan.graph import Unit
+from kafka_migration.sides import Side
+
+
+def rollback(steps: Steps) -> None:
+    if steps.twice:
+        by_second_instances(steps)
+    elif steps.strict:
+        in_order(steps)
+    else:
+        at_once(steps)
+
+
+def in_order(steps: Steps) -> None:
+    """Scheme 1 backwards. Producers stay on the target until every consumer reads there."""
+    there = steps.toward(Side.TARGET)
+
+    def forth(unit: Unit) -> None:
+        there.in_order(
+            there.drained(unit),
+            there.confirm_drained(unit),
+            there.by_hand(unit),
+            there.switch(unit),
+            there.consuming(unit),
+            there.cutover(unit),
+        )
+
+    def home(unit: Unit) -> None:
+        steps.in_order(
+            steps.drained(unit),
+            steps.confirm_drained(unit),
+            steps.by_hand(unit),
+            steps.switch(unit),
+            steps.consuming(unit),
+            steps.cutover(unit),
+        )
+
+    steps.in_order(
+        steps.look_back(),
+        steps.approve_rollback(),
+        steps.begin(),
+        there.source_point(),
+        there.move_readers(forth, "forth"),
+        steps.switch_producers(),
+        steps.cutover(),
+        steps.move_readers(home),
+        steps.coverage(),
+        steps.evidence(),
+        steps.gate(),
+    )
+
+
+def at_once(steps: Steps) -> None:
+    """Producers return at once; each consumer reads the rest on the target, and goes there for it where it must."""
+    there = steps.toward(Side.TARGET, "forth_")
+
+    def forth_and_home(unit: Unit) -> None:
+        steps.in_order(
+            there.drained(unit),
+            there.confirm_drained(unit),
+            there.by_hand(unit),
+            there.switch(unit),
+            there.consuming(unit),
+            there.cutover(unit),
+            steps.drained(unit),
+            steps.confirm_drained(unit),
+            steps.by_hand(unit),
+            steps.switch(unit),
+            steps.consuming(unit),
+            steps.cutover(unit),
+        )
+
+    steps.in_order(
+        steps.look_back(),
+        steps.approve_rollback(),
+        steps.begin(),
+        there.source_point(),
+        steps.switch_producers(),
+        steps.cutover(),
+        steps.move_readers(forth_and_home),
+        steps.coverage(),
+        steps.evidence(),
+        steps.gate(),
+    )
+
+
+def by_second_instances(steps: Steps) -> None:
+    """Scheme 2 backwards: the originals start again, producers return, the second instances drain the target."""
+
+    def start(unit: Unit) -> None:
+        steps.in_order(steps.start_by_hand(unit), steps.start(unit), steps.ready(unit))
+
+    def home(unit: Unit) -> None:
+        steps.in_order(
+            steps.keeping_up(unit),
+            steps.drained(unit),
+            steps.confirm_drained(unit),
+            steps.close_by_hand(unit),
+            steps.close_instances(unit),
+            steps.cutover(unit),
+        )
+
+    steps.in_order(
+        steps.look_back(),
+        steps.approve_rollback(),
+        steps.begin(),
+        steps.seconds(start),
+        steps.switch_producers(),
+        steps.cutover(),
+        steps.move_readers(home),
+        steps.coverage(),
+        steps.evidence(),
+        steps.gate(),
+    )
+
+
+for dag in rollback_dags(rollback):
+    globals()[dag.dag_id] = dag
