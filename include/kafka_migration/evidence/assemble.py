@@ -111,7 +111,7 @@ def sides(purpose: str) -> tuple[str, str]:
 
 
 def proven(coverage: Sequence[CoverageEntry]) -> tuple[int, int]:
-    """Visible messages that groups are shown to have read, summed over the groups: on the cluster left and on the other."""
+    """Visible messages that groups are shown to have read, summed over them: where they left, and where they went."""
     return (
         sum(max(0, row.origin_visible - row.origin_left) for row in coverage if row.origin_visible is not None),
         sum(row.destination_consumed for row in coverage if row.destination_consumed is not None),
