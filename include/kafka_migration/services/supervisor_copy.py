@@ -99,6 +99,13 @@ class SupervisorCopy(SupervisorController):
             changes.append(f"program {self._settings.program}: -> known to supervisord")
         return changes
 
+    def stop(self) -> None:
+        if self._there():
+            super().stop()
+
+    def start_at_boot(self, start: bool) -> list[str]:
+        return super().start_at_boot(start) if self._there() else []
+
     def _there(self) -> bool:
         """Whether supervisord knows the copy."""
         return any(one["name"] == self._settings.program for one in self._call("look for", "getAllProcessInfo"))
