@@ -24,19 +24,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CutoverPoint:
-    """The end offsets of a stage's topics, frozen. `number` counts up when stragglers made it be frozen anew."""
+    """The end offsets of a stage's topics, frozen. `number` counts up when stragglers made it be frozen anew.
+
+    `at` is when it was frozen, `rested_since` from when on no end had moved; seconds since the epoch.
+    """
 
     number: int
     at: float
     run_id: str
     offsets: Offsets
+    rested_since: float
 
     def to_json(self) -> dict[str, Any]:
-        return {"number": self.number, "at": self.at, "run_id": self.run_id, "offsets": to_json(self.offsets)}
+        return {
+            "number": self.number,
+            "at": self.at,
+            "run_id": self.run_id,
+            "offsets": to_json(self.offsets),
+            "rested_since": self.rested_since,
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> CutoverPoint:
-        return cls(data["number"], data["at"], data["run_id"], from_json(data["offsets"]))
+        return cls(data["number"], data["at"], data["run_id"], from_json(data["offsets"]), data["rested_since"])
 
 
 class Pass:
@@ -79,10 +89,12 @@ class Pass:
     def points(self, stage: str) -> list[CutoverPoint]:
         return [CutoverPoint.from_json(point) for point in self._get(f"cutover/{stage}") or ()]
 
-    def freeze(self, stage: str, offsets: Offsets, run_id: str, now: float) -> CutoverPoint:
+    def freeze(
+        self, stage: str, offsets: Offsets, run_id: str, now: float, rested_since: float | None = None
+    ) -> CutoverPoint:
         """Record the next point of a stage; the former ones stay."""
         former = self.points(stage)
-        point = CutoverPoint(len(former) + 1, now, run_id, dict(offsets))
+        point = CutoverPoint(len(former) + 1, now, run_id, dict(offsets), now if rested_since is None else rested_since)
         self._set(f"cutover/{stage}", [p.to_json() for p in (*former, point)])
         return point
 
@@ -119,6 +131,22 @@ class Pass:
 
     def set_drained(self, service: str, proofs: Mapping[str, Proof]) -> None:
         self._set(f"drained/{service}", {group: proof.to_json() for group, proof in proofs.items()})
+
+    # -- how long each group had nothing to read: from when it had nothing left where it was, to when it read again
+
+    def set_idle(self, group: str, since: float) -> float | None:
+        """Record that the group had nothing left since then; its pause, once both ends of it are known."""
+        return self._pause(group, "idle", since)
+
+    def set_reading(self, group: str, since: float) -> float | None:
+        """Record that the group was seen to read where it goes; its pause, once both ends of it are known."""
+        return self._pause(group, "reading", since)
+
+    def _pause(self, group: str, end: str, at: float) -> float | None:
+        key = f"pause/{group}"
+        known: dict[str, float] = {end: at, **(self._get(key) or {})}
+        self._set(key, known)
+        return max(0.0, known["reading"] - known["idle"]) if len(known) == 2 else None
 
     # -- the rest
 

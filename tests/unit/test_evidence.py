@@ -59,6 +59,7 @@ def test_evidence_of_a_whole_run_is_true_to_its_steps(bundle: Bundle) -> None:
         "moved": "2 services, 1 group, 1 topic, 1 partition",
         "messages proven": "1,430 summed over the groups (1,400 read on the source, 30 on the target)",
         "longest drain": "4.0 s (billing)",
+        "longest pause": "not measured",
         "findings accepted": "writers/orders",
         "evidence": str(bundle),
     }

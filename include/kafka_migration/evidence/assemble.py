@@ -21,6 +21,7 @@ from kafka_migration.evidence.model import (
     DrainCurve,
     Evidence,
     FindingEntry,
+    Pause,
     Point,
     Scope,
     Step,
@@ -92,6 +93,7 @@ def assemble(bundle: Bundle, facts: Facts) -> Evidence:
         cutover_points=points,
         coverage=coverage,
         drains=drains,
+        pauses=_pauses(records),
         data_docs=next((str(link) for r in records if (link := r.report.data.get("data_docs"))), None),
         holds=(),
         plan_digest=facts.plan.digest,
@@ -103,6 +105,11 @@ def assemble(bundle: Bundle, facts: Facts) -> Evidence:
 def longest(drains: Sequence[DrainCurve]) -> DrainCurve | None:
     """The drain that took longest."""
     return max(drains, key=lambda d: d.ended - d.started, default=None)
+
+
+def longest_pause(pauses: Sequence[Pause]) -> Pause | None:
+    """The longest time that a group had nothing to read."""
+    return max(pauses, key=lambda p: p.seconds, default=None)
 
 
 def sides(purpose: str) -> tuple[str, str]:
@@ -143,6 +150,16 @@ def _drains(record: StepRecord) -> list[DrainCurve]:
         for group, curve in sorted(samples.items())
         if curve
     ]
+
+
+def _pauses(records: Sequence[StepRecord]) -> tuple[Pause, ...]:
+    """The longest pause of each group; a rollback can have two."""
+    found: dict[tuple[str, str], float] = {}
+    for r in records:
+        for group, seconds in (r.report.data.get("pauses") or {}).items():
+            key = (str(r.report.data.get("service", "")), group)
+            found[key] = max(found.get(key, 0.0), float(seconds))
+    return tuple(Pause(service=s, group=g, seconds=seconds) for (s, g), seconds in sorted(found.items()))
 
 
 def _scope(facts: Facts, records: Sequence[StepRecord]) -> Scope:
@@ -211,6 +228,7 @@ def _summary(evidence: Evidence, folder: str) -> dict[str, str]:
     scope, slowest = evidence.scope, longest(evidence.drains)
     on_left, on_reached = proven(evidence.coverage)
     left, reached = sides(evidence.purpose)
+    pause = longest_pause(evidence.pauses)
     accepted = [f.id for f in evidence.findings if f.accepted]
     more = len(evidence.because) - 1
     why = ""
@@ -236,6 +254,7 @@ def _summary(evidence: Evidence, folder: str) -> dict[str, str]:
         if evidence.coverage
         else "none: coverage was not reached",
         "longest drain": f"{duration(slowest.ended - slowest.started)} ({slowest.group})" if slowest else "none",
+        "longest pause": f"at most {duration(pause.seconds)} ({pause.group})" if pause else "not measured",
         "findings accepted": ", ".join(accepted) or "none",
         "evidence": folder,
     }

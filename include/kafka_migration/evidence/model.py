@@ -123,6 +123,7 @@ class Point(Part):
     at: float
     run_id: str
     offsets: dict[str, int]
+    rested_since: float
 
 
 class CoverageEntry(Part):
@@ -163,6 +164,17 @@ class DrainCurve(Part):
     samples: tuple[tuple[float, float], ...]
 
 
+class Pause(Part):
+    """How long a group had nothing to read, at most: from when nothing was left where it was to its first commit after.
+
+    Zero: it read on the other cluster before it had nothing left.
+    """
+
+    service: str
+    group: str
+    seconds: float
+
+
 class Scope(Part):
     """How much the run was about. Null: it ended before that was known."""
 
@@ -196,6 +208,7 @@ class Evidence(Part):
     cutover_points: tuple[Point, ...]
     coverage: tuple[CoverageEntry, ...]
     drains: tuple[DrainCurve, ...]
+    pauses: tuple[Pause, ...]
     data_docs: str | None = Field(description="A link beside this file to the coverage suite's own page.")
     holds: tuple[str, ...] = Field(description="What is still held on the source, and how to lift it.")
     plan_digest: str

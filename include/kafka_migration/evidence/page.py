@@ -13,7 +13,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from kafka_migration.evidence.assemble import longest, proven, sides
+from kafka_migration.evidence.assemble import longest, longest_pause, proven, sides
 from kafka_migration.evidence.model import Approval, CoverageEntry, DrainCurve, Evidence, FindingEntry, Point, Step
 from kafka_migration.evidence.words import clock, counted, day, duration, moment
 from kafka_migration.offsets import TopicPartition
@@ -54,6 +54,7 @@ def render(evidence: Evidence) -> str:
         proven_left=on_left,
         proven_reached=on_reached,
         slowest=longest(evidence.drains),
+        pause=longest_pause(evidence.pauses),
         noted=[f for f in findings if f.status != "PASS"],
         passed=[f for f in findings if f.status == "PASS"],
         accepted=[f for f in findings if f.accepted],

@@ -34,6 +34,7 @@ class ConsumingStep:
     def __init__(self, name: str, *, reading: bool = True, steady: bool = False) -> None:
         self.name = name
         self._reading = reading
+        self._done = "consumes from" if reading else "is ready on"
         self._steady = steady
 
     def timeout(self, run: Run) -> float:
@@ -65,17 +66,21 @@ class ConsumingStep:
         seeds = {group: from_json(of["seeds"]) for group, of in groups.items()}
         partitions = {tp for mine in seeds.values() for tp in mine}
         offsets = read_several(clusters.destination, partitions, (Which.START, Which.END))
-        lines, waiting, backlogs = [], False, {}
+        lines, waiting = [], False
+        kept: dict[str, Any] = {"backlogs": {}, "reading": dict(memory.get("reading", {}))}
         for group in groups:
             reason = _not_yet(described[group], set(seeds[group]))
             if reason is None and self._reading and not groups[group]["external"]:
                 reason = _not_reading(clusters, seeds[group], commits[group], offsets)
+                if any(commits[group].get(tp, seed) > seed for tp, seed in seeds[group].items()):
+                    kept["reading"].setdefault(group, now)
                 if reason is None and self._steady:
-                    backlogs[group] = _backlog(memory.get(group, ()), seeds[group], commits[group], offsets, now)
-                    reason = _growing(backlogs[group])
-            lines.append(f"{group}: {reason or f'consumes from the {clusters.heading}'}")
+                    before = memory.get("backlogs", {}).get(group, ())
+                    kept["backlogs"][group] = _backlog(before, seeds[group], commits[group], offsets, now)
+                    reason = _growing(kept["backlogs"][group])
+            lines.append(f"{group}: {reason or f'{self._done} the {clusters.heading}'}")
             waiting = waiting or reason is not None
-        return Look(Outcome.WAITING if waiting else Outcome.DONE, tuple(lines), backlogs)
+        return Look(Outcome.WAITING if waiting else Outcome.DONE, tuple(lines), kept)
 
     def seen(self, brief: Mapping[str, Any], look: Look) -> StepReport:
         return StepReport(notes=list(look.lines))
@@ -83,9 +88,10 @@ class ConsumingStep:
     def settle(self, run: Run, brief: Mapping[str, Any], look: Look) -> StepReport:
         groups = brief["groups"]
         if not groups:
-            return StepReport(f"would wait until {brief['service']} consumes from the {run.heading}")
+            return StepReport(f"would wait until {brief['service']} {self._done} the {run.heading}")
         described = describe_groups(run.clusters.destination, groups)
         commits = committed(run.clusters.destination, groups)
+        pauses = {g: run.current.set_reading(g, at) for g, at in look.memory.get("reading", {}).items()}
         rows = []
         for group, of in groups.items():
             seeds = from_json(of["seeds"])
@@ -101,7 +107,7 @@ class ConsumingStep:
                 )
             )
         return StepReport(
-            f"{brief['service']} consumes from the {run.heading}",
+            f"{brief['service']} {self._done} the {run.heading}",
             tables=[
                 Table(
                     f"Groups on the {run.heading}",
@@ -109,7 +115,10 @@ class ConsumingStep:
                     tuple(rows),
                 )
             ],
-            data={"service": brief["service"]},
+            data={
+                "service": brief["service"],
+                "pauses": {g: pause for g, pause in pauses.items() if pause is not None},
+            },
         )
 
 

@@ -12,6 +12,7 @@ from kafka_migration.groups.commits import committed
 from kafka_migration.groups.drain import Drain, Position, Proof, Reader, judge
 from kafka_migration.offsets import TopicPartition, Which, from_json, read_several, to_json
 from kafka_migration.passes import Pass, some
+from kafka_migration.plan.model import Service
 from kafka_migration.report import StepReport, Table
 from kafka_migration.run import Run
 from kafka_migration.steps.common import points_for, stages_read
@@ -50,6 +51,7 @@ class DrainStep:
             "service": service.name,
             "switched": already,
             "growing": writers_return(run),
+            "rested_since": _rested_since(run, current, service),
             "groups": {
                 c.group: {
                     "points": to_json(points[c.group]),
@@ -87,7 +89,7 @@ class DrainStep:
         commits = committed(clusters.origin, points)
         readers = [_reader(group, brief, points[group], commits[group], memory) for group in points]
         positions = judge(clusters.origin, readers, offsets[Which.START])
-        kept = _remember(memory, positions, commits, offsets[Which.START], now)
+        kept = _remember(memory, positions, commits, offsets[Which.START], now, brief["rested_since"])
         lines = tuple(_line(clusters, group, at, kept, now) for group, at in positions.items())
         expired = [
             f"group {group}, {p.partition}: offsets {p.next if p.committed is None else p.committed:,} to"
@@ -126,6 +128,7 @@ class DrainStep:
                 f"{name} had drained a moment ago and has not any more: {some(behind)}. Clear this task to wait again."
             )
         current.set_drained(name, {group: Proof.of(at) for group, at in positions.items()})
+        pauses = {g: current.set_idle(g, look.memory["idle"].get(g, run.now())) for g in positions}
         external = [c.group for c in service.consumes if c.offsets == "external"]
         return StepReport(
             summary=f"{name} has drained: nothing visible is left to {', '.join(service.groups)} before the point",
@@ -134,6 +137,7 @@ class DrainStep:
             data={
                 "service": name,
                 "samples": look.memory.get("samples", {}),
+                "pauses": {g: pause for g, pause in pauses.items() if pause is not None},
                 "positions": [
                     {
                         "group": g,
@@ -147,6 +151,12 @@ class DrainStep:
                 ],
             },
         )
+
+
+def _rested_since(run: Run, current: Pass, service: Service) -> float:
+    """From when on nothing came to the topics that the service reads."""
+    points = [found[-1] for stage in stages_read(run, [service]) if (found := current.points(stage))]
+    return max((point.rested_since for point in points), default=run.now())
 
 
 def positions_now(run: Run, current: Pass, name: str) -> dict[str, dict[TopicPartition, Position]]:
@@ -206,14 +216,23 @@ def _remember(
     commits: Mapping[str, Mapping[TopicPartition, int]],
     starts: Mapping[TopicPartition, int],
     now: float,
+    rested_since: float,
 ) -> dict[str, Any]:
     samples = {group: list(memory.get("samples", {}).get(group, ())) for group in positions}
     for group, at in positions.items():
         samples[group].append([round(now, 2), sum(p.left for p in at.values())])
         if len(samples[group]) > _SAMPLES:
             samples[group] = samples[group][::2]
+    idle = dict(memory.get("idle", {}))
+    for group, at in positions.items():
+        if all(p.drained for p in at.values()):
+            # One that had nothing left when it was first looked at may have had nothing since the ends rested.
+            idle.setdefault(group, now if memory else rested_since)
+        else:
+            idle.pop(group, None)
     return {
         "passed": memory.get("passed"),
+        "idle": idle,
         "commits": {group: to_json(commits[group]) for group in positions},
         "samples": samples,
         "starts": {"at": now, "offsets": to_json(starts)} if not memory.get("starts") else memory["starts"],
