@@ -79,11 +79,16 @@ class Run:
         return WayBack(self.records, last_pass(self.records).number, self.plan, self.graph.stages)
 
     def stays(self, service: str) -> bool:
-        """Whether a rollback leaves the service where it is, on the source, because it has nothing to read elsewhere.
+        """Whether a rollback leaves the service where it is: on the source, because it has nothing to read elsewhere.
 
-        A service with a second instance is never such a one: that instance drains the target in its stead.
+        On the way there also one that has begun to return: it is not sent there again by a second run. A service with
+        a second instance is never such a one: that instance drains the target in its stead.
         """
-        return self.purpose == ROLLBACK and service not in self.seconds and service in self.way_back.stays
+        if self.purpose != ROLLBACK or service in self.seconds:
+            return False
+        back = self.way_back
+        returning = self.heading is Side.TARGET and (back.leaving(service) or back.switched(service) is not None)
+        return returning or service in back.stays
 
     def arriving(self, service: str) -> Controller:
         """The instance of a service that is to run where this run goes."""

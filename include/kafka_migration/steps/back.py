@@ -19,6 +19,7 @@ from kafka_migration.groups.describe import describe_groups
 from kafka_migration.groups.drain import Drain, Reader, judge
 from kafka_migration.offsets import OffsetRange, TopicPartition, Which, read_several
 from kafka_migration.passes import some
+from kafka_migration.plan.model import Service
 from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import Run
 from kafka_migration.services.controller import Controller, Observation, State
@@ -29,8 +30,10 @@ from kafka_migration.steps.common import (
     observations_table,
     observe_all,
     side_by_side,
+    stages_read,
     stop_with,
 )
+from kafka_migration.steps.drain import positions_now
 from kafka_migration.visible import count_visible
 
 
@@ -85,8 +88,8 @@ def begin(run: Run) -> StepReport:
     if run.dry_run:
         return StepReport("would take the services back like this", tables=[_table(found)])
     check_window(run, "beginning the rollback")
-    if back.note("stays") is None:
-        back.keep("stays", [way.service for way in found if way.stays])
+    if back.note("stays") is None or run.disorder:
+        back.keep("stays", sorted({way.service for way in found if way.stays} | back.stays))
     stays = run.way_back.stays
     leaving = [s.name for s in run.plan.services if s.consumes and s.name not in stays and s.name not in run.seconds]
     changes = _stop_writers(run) if leaving else []
@@ -120,7 +123,7 @@ def ways(run: Run) -> list[Way]:
                 words = "returns" if name in on_target else "is on the source" if name in on_source else "is started"
                 found.append(Way(name, _now(seen, name), 0, False, words))
                 continue
-            mine = stays if recorded is None else name in recorded
+            mine = stays if recorded is None or run.disorder else name in recorded
             if not mine and service.produces:
                 write_there.add(name)
             found.append(Way(name, _now(seen, name), left, mine, _words(run, name, mine, left, name in on_target)))
@@ -217,7 +220,7 @@ def _partitions(run: Run) -> list[TopicPartition]:
 
 
 def _losses(run: Run) -> list[Finding]:
-    """What stands in the way of a return without loss: a source cut off behind its cutover point, messages deleted."""
+    """What stands in the way of a return without loss: a source cut off before its cutover point, messages deleted."""
     there, back = run.headed(Side.TARGET).current, run.way_back
     points: dict[TopicPartition, int] = there.latest_points(s for s in run.graph.stages if there.points(s))
     ends = read_several(run.clusters.source, points, (Which.END,))[Which.END]
@@ -249,9 +252,28 @@ def _losses(run: Run) -> list[Finding]:
                     "they are lost to this group, rolled back or not; accept the finding to go on without them",
                 )
             )
+    for service in run.plan.services:
+        if service.consumes and not there.switched(service.name) and _all_frozen(run, service):
+            positions = positions_now(run.headed(Side.TARGET), there, service.name)
+            findings += [
+                Finding(
+                    f"rollback-expired/{group}-on-source",
+                    Status.INCONCLUSIVE,
+                    f"the source deleted messages before group {group} read them: {some(gone)}",
+                    "nothing deleted that it has still to read",
+                    "they are lost to this group, rolled back or not; accept the finding to go on without them",
+                )
+                for group, at in positions.items()
+                if (gone := [f"{p.partition}" for p in at.values() if p.verdict is Drain.EXPIRED])
+            ]
     return findings or [
         Finding("rollback-lossless/all", Status.PASS, "what every group has still to read is there, on both clusters")
     ]
+
+
+def _all_frozen(run: Run, service: Service) -> bool:
+    there = run.headed(Side.TARGET).current
+    return all(there.points(stage) for stage in stages_read(run, [service]))
 
 
 def _controllers(run: Run) -> list[Finding]:

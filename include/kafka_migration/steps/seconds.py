@@ -17,6 +17,7 @@ from kafka_migration.passes import when
 from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import Run
 from kafka_migration.services.controller import Observation, State
+from kafka_migration.sides import Side
 from kafka_migration.steps.common import check_window, observations_table, observe_all, side_by_side
 from kafka_migration.steps.seeds import ensure_seeds, seeds_missing
 from kafka_migration.steps.switch import last_look, seen_back, split
@@ -41,7 +42,7 @@ def start(run: Run, unit: str) -> StepReport:
             changes.append(Change(f"settings of {name}", *split(line), done=not run.dry_run))
     if run.dry_run:
         return StepReport(f"would start {', '.join(to_start) or 'nothing'} on the {run.heading}", changes=changes)
-    if missing := seeds_missing(run):
+    if run.heading is Side.TARGET and (missing := seeds_missing(run)):
         raise Refused(
             f"groups {', '.join(missing)} have no seed on the {run.heading} yet; run the task that seeds them"
         )

@@ -42,7 +42,8 @@ def switch_producers(run: Run, unit: str) -> StepReport:
     services = run.graph.unit(unit).services
     current = run.current
     if not run.dry_run:
-        missing = seeds_missing(run)
+        # On the way back no group is without an offset: it has one from before it left.
+        missing = seeds_missing(run) if run.heading is Side.TARGET else []
         if missing:
             raise Refused(
                 f"groups {', '.join(missing)} have no seed on the {run.heading} yet; run the task that seeds them"
@@ -92,12 +93,12 @@ def switch_consumers(run: Run, unit: str) -> StepReport:
     if run.dry_run:
         return _switch(run, current, services, "consumers")
     if staying and run.heading is Side.TARGET:
-        return StepReport(f"{', '.join(services)}: nothing to do, on the source to stay")
+        return StepReport(f"{', '.join(services)}: nothing to do, it stays on the source or has begun to return")
     tables: list[Table] = []
     changes: list[Change] = []
     if staying:
-        stopped = {n for n in staying if run.controllers[n].observe().state is State.STOPPED}
-        changes = ensure_seeds(run, current, {g for n in stopped for g in run.plan.service(n).groups})
+        theirs = describe_groups(run.clusters.destination, {g for n in staying for g in run.plan.service(n).groups})
+        changes = ensure_seeds(run, current, {g for g, described in theirs.items() if not described.active})
     if waiting:
         check_window(run, f"switching {', '.join(services)}")
         for name in waiting:
