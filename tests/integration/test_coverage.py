@@ -87,8 +87,8 @@ def test_commit_moved_back_on_the_source_fails_and_names_topic_partition_and_gro
     set_commits(migrated.town.source.cluster, {migrated.group: {migrated.first: 3}})
     where = f"{migrated.first}/{migrated.group}"
     assert migrated.broken() == {
-        f"coverage-source-left/{where}": Status.FAIL,
-        f"coverage-source-verdict/{where}": Status.FAIL,
+        f"coverage-origin-left/{where}": Status.FAIL,
+        f"coverage-origin-verdict/{where}": Status.FAIL,
     }
 
 
@@ -96,14 +96,14 @@ def test_group_whose_offsets_are_gone_on_the_target_fails(migrated: Migrated) ->
     cluster = migrated.town.target.cluster
     cluster.admin.delete_consumer_groups([migrated.group])[migrated.group].result(timeout=30)
     assert set(migrated.broken()) == {
-        f"coverage-target-seed/{migrated.first}/{migrated.group}",
-        f"coverage-target-seed/{migrated.second}/{migrated.group}",
+        f"coverage-destination-seed/{migrated.first}/{migrated.group}",
+        f"coverage-destination-seed/{migrated.second}/{migrated.group}",
     }
 
 
 def test_messages_deleted_from_the_target_before_they_were_read_fail(migrated: Migrated) -> None:
     migrated.town.target.delete_before(migrated.first, 3)
-    assert migrated.broken()[f"coverage-target-kept/{migrated.first}/{migrated.group}"] is Status.FAIL
+    assert migrated.broken()[f"coverage-destination-kept/{migrated.first}/{migrated.group}"] is Status.FAIL
 
 
 def test_open_transaction_on_the_target_leaves_nothing_uncounted(migrated: Migrated) -> None:
@@ -117,7 +117,7 @@ def test_straggler_that_nobody_reads_fails_when_the_point_includes_it(migrated: 
     migrated.town.source.write(migrated.first, 2)
     latest = current.points(FIRST_STAGE)[-1].offsets
     current.freeze(FIRST_STAGE, {**latest, migrated.first: 8}, "first", migrated.run.now())
-    assert f"coverage-source-left/{migrated.first}/{migrated.group}" in migrated.broken()
+    assert f"coverage-origin-left/{migrated.first}/{migrated.group}" in migrated.broken()
 
 
 def test_finished_pass_keeps_the_rows_that_it_was_finished_with(migrated: Migrated) -> None:

@@ -39,12 +39,12 @@ GOOD = CoverageRow(
 RULES = (
     "one-row",
     "counted",
-    "source-left",
-    "source-verdict",
+    "origin-left",
+    "origin-verdict",
     "no-hole",
-    "target-seed",
-    "target-kept",
-    "target-sum",
+    "destination-seed",
+    "destination-kept",
+    "destination-sum",
 )
 
 
@@ -94,19 +94,19 @@ def test_no_rows_are_inconclusive_and_never_pass() -> None:
 @pytest.mark.parametrize(
     ("rule", "status", "change"),
     [
-        pytest.param("source-left", Status.FAIL, {"origin_left": 3}, id="unread-before-the-cutover-point"),
-        pytest.param("source-verdict", Status.FAIL, {"origin_verdict": "behind"}, id="not-drained"),
-        pytest.param("source-verdict", Status.FAIL, {"origin_verdict": "open transaction"}, id="open-transaction"),
-        pytest.param("source-verdict", Status.FAIL, {"origin_verdict": "some new word"}, id="unknown-verdict"),
+        pytest.param("origin-left", Status.FAIL, {"origin_left": 3}, id="unread-before-the-cutover-point"),
+        pytest.param("origin-verdict", Status.FAIL, {"origin_verdict": "behind"}, id="not-drained"),
+        pytest.param("origin-verdict", Status.FAIL, {"origin_verdict": "open transaction"}, id="open-transaction"),
+        pytest.param("origin-verdict", Status.FAIL, {"origin_verdict": "some new word"}, id="unknown-verdict"),
         pytest.param("no-hole", Status.INCONCLUSIVE, {"origin_log_start": 101}, id="deleted-since-or-between"),
-        pytest.param("target-seed", Status.FAIL, {"destination_commit": 9}, id="commit-below-the-seed"),
-        pytest.param("target-seed", Status.FAIL, {"destination_commit": None}, id="seed-gone"),
+        pytest.param("destination-seed", Status.FAIL, {"destination_commit": 9}, id="commit-below-the-seed"),
+        pytest.param("destination-seed", Status.FAIL, {"destination_commit": None}, id="seed-gone"),
         pytest.param(
-            "target-kept", Status.INCONCLUSIVE, {"destination_log_start": 11}, id="target-deleted-below-the-commit"
+            "destination-kept", Status.INCONCLUSIVE, {"destination_log_start": 11}, id="target-deleted-below-the-commit"
         ),
-        pytest.param("target-kept", Status.FAIL, {"destination_log_start": 41}, id="target-deleted-unread"),
-        pytest.param("target-sum", Status.FAIL, {"destination_left": 6}, id="a-message-unaccounted"),
-        pytest.param("target-sum", Status.FAIL, {"destination_left": 8}, id="a-message-too-many"),
+        pytest.param("destination-kept", Status.FAIL, {"destination_log_start": 41}, id="target-deleted-unread"),
+        pytest.param("destination-sum", Status.FAIL, {"destination_left": 6}, id="a-message-unaccounted"),
+        pytest.param("destination-sum", Status.FAIL, {"destination_left": 8}, id="a-message-too-many"),
     ],
 )
 def test_a_broken_promise_names_its_row_and_only_that(rule: str, status: Status, change: dict[str, object]) -> None:
@@ -124,7 +124,7 @@ def test_messages_deleted_before_they_were_read_are_a_failure() -> None:
     lost = replace(GOOD, origin_log_start=150, origin_commit=120, origin_verdict="expired unread")
     assert stopping(lost) == {
         "coverage-no-hole/orders/0/billing": Status.FAIL,
-        "coverage-source-verdict/orders/0/billing": Status.FAIL,
+        "coverage-origin-verdict/orders/0/billing": Status.FAIL,
     }
 
 
@@ -139,7 +139,7 @@ def test_a_count_that_is_missing_is_inconclusive_and_named(count: str) -> None:
 def test_nothing_is_claimed_of_sums_when_no_row_was_counted() -> None:
     findings = judge(replace(GOOD, origin_visible=None, destination_visible=None, destination_consumed=None))
     assert verdict(findings) is Status.INCONCLUSIVE
-    assert "coverage-target-sum/all" not in {f.id for f in findings}
+    assert "coverage-destination-sum/all" not in {f.id for f in findings}
 
 
 def test_two_rows_of_one_group_and_partition_are_a_failure() -> None:
@@ -150,7 +150,7 @@ def test_offsets_beyond_what_a_float_can_hold_are_compared_exactly() -> None:
     huge = 2**60
     assert not stopping(replace(GOOD, seed=huge, destination_commit=huge, destination_end=huge + 9))
     assert stopping(replace(GOOD, seed=huge + 1, destination_commit=huge, destination_end=huge + 9)) == {
-        "coverage-target-seed/orders/0/billing": Status.FAIL
+        "coverage-destination-seed/orders/0/billing": Status.FAIL
     }
 
 
@@ -163,7 +163,7 @@ def test_an_accepted_inconclusive_finding_lets_the_run_go_on() -> None:
 def test_every_failing_row_of_many_is_named() -> None:
     rows = [replace(GOOD, partition=n, origin_left=n % 2) for n in range(500)]
     named = {f.id for f in judge(*rows) if f.stops}
-    assert named == {f"coverage-source-left/orders/{n}/billing" for n in range(1, 500, 2)}
+    assert named == {f"coverage-origin-left/orders/{n}/billing" for n in range(1, 500, 2)}
 
 
 def test_data_docs_of_an_earlier_run_stay(tmp_path: Path) -> None:
@@ -178,7 +178,10 @@ def test_data_docs_of_an_earlier_run_stay(tmp_path: Path) -> None:
     for link in links:
         assert link is not None
         assert link in index
-        assert "no visible message is left unread on the source" in (docs / unquote(link)).read_text()
+        assert (
+            "no visible message is left unread before the cutover point of the cluster that is left"
+            in (docs / unquote(link)).read_text()
+        )
 
 
 def test_judging_is_silent_and_calls_nobody(

@@ -170,12 +170,12 @@ def _judged(town: Town) -> Messy:
         town.read_all(name(group), orders)
     town.read_all(name("strays"), [*orders, *outside, *undeclared])
     services = [
-        town.service("one", produces=[*orders, *undeclared, *foreign, *other_settings], reads={name("active"): orders}),
+        town.service("one", produces=[*orders, *undeclared, *foreign, *other_settings]),
         town.service("two", reads={name("strays"): orders, name("never"): orders, name("unknown"): orders}, reset=None),
         town.service("three", reads={name("stopped"): orders}, running=False),
         town.service("four", reads={name("third"): orders}, address="elsewhere:9092"),
         town.service("five", reads={name("moved"): orders}, address=town.target.bootstrap_servers),
-        town.service("six", reads={name("good"): orders}),
+        town.service("six", reads={name("good"): orders, name("active"): orders}),
         {**town.service("six", produces=orders, connection="nowhere", running=False), "name": "away"},
     ]
     town.daemon.env("six", OTHER="no address")

@@ -82,7 +82,7 @@ REPORTS = {
     ),
     "coverage": StepReport(
         "covered",
-        findings=[Finding("coverage-source-left/all", Status.PASS, "held for 1 of 1 rows")],
+        findings=[Finding("coverage-origin-left/all", Status.PASS, "held for 1 of 1 rows")],
         data={"coverage": [ROW.to_json()], "data_docs": "data_docs/coverage.html"},
     ),
 }

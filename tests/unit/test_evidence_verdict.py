@@ -13,7 +13,7 @@ from kafka_migration.findings import Finding, Status
 from kafka_migration.report import StepReport
 
 UNSURE = Finding("partitions/orders", Status.INCONCLUSIVE, "6 and 12")
-BAD = Finding("coverage-source-left/orders/0/billing", Status.FAIL, "3 not read")
+BAD = Finding("coverage-origin-left/orders/0/billing", Status.FAIL, "3 not read")
 GOOD = Finding("cluster-ids", Status.PASS, "two clusters")
 APPROVED = Approval(task="approve", state="success", asked_at=1.0, answered_by="m.okafor", answer="Approve", at=2.0)
 
