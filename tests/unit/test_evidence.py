@@ -10,10 +10,10 @@ from typing import Any
 
 import jsonschema
 import pytest
-from tests.unit.evidence_samples import BEGAN, FACTS, PLAN, REPORTS, ROW, bundle_at, facts, payload, write_run
+from tests.unit.evidence_samples import BEGAN, FACTS, PLAN, REPORTS, ROW, RUN_ID, bundle_at, facts, payload, write_run
 
 from kafka_migration.errors import EvidenceError
-from kafka_migration.evidence.assemble import assemble
+from kafka_migration.evidence.assemble import assemble, sides
 from kafka_migration.evidence.bundle import Bundle
 from kafka_migration.evidence.model import Approval, Evidence
 from kafka_migration.evidence.page import render, timeline
@@ -63,6 +63,16 @@ def test_evidence_of_a_whole_run_is_true_to_its_steps(bundle: Bundle) -> None:
         "findings accepted": "writers/orders",
         "evidence": str(bundle),
     }
+
+
+def test_of_a_rollback_the_target_is_what_was_left_and_the_source_what_was_reached(tmp_path: Path) -> None:
+    assert (sides("migrate"), sides("rollback")) == (("source", "target"), ("target", "source"))
+    bundle = write_run(Bundle(tmp_path, "orders", "rollback", RUN_ID))
+    evidence = publish(bundle, FACTS)
+    assert evidence.summary["messages proven"].endswith("(1,400 read on the target, 30 on the source)")
+    page = page_of(bundle)
+    assert "Every group read the target to its cutover point without a hole" in page
+    assert "reads the source from its seed on" in page
 
 
 def test_evidence_holds_to_its_published_schema(bundle: Bundle) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kafka_migration.errors import PlanError
-from kafka_migration.plan.graph import Graph, Unit
+from kafka_migration.plan.graph import FIRST_STAGE, Graph, Unit
 from kafka_migration.plan.load import load_plan
 from kafka_migration.plan.model import Plan
 
@@ -148,6 +148,13 @@ def test_circle_is_refused_by_name(services: dict[str, Any], named: str) -> None
 def test_topic_that_nobody_writes_is_settled_in_the_first_stage() -> None:
     graph = Graph.of(plan(sink={"reads": ["idle"]}))
     assert (graph.readers[0].after, graph.readers[0].settles) == ((), ())
+
+
+def test_stages_are_the_first_and_one_for_each_unit_that_settles_topics_in_their_order() -> None:
+    assert load_plan(ROOT / "include" / "plans" / "orders.yaml").graph.stages == (FIRST_STAGE, "fulfilment")
+    diamond = load_plan(ROOT / "tests" / "data" / "plans" / "diamond.yaml").graph
+    assert diamond.stages == (FIRST_STAGE, "left", "right-one_and_right-two")
+    assert Graph.of(plan(sink={"reads": ["idle"]})).stages == (FIRST_STAGE,)
 
 
 topics = st.lists(st.sampled_from("abcdef"), max_size=3, unique=True)

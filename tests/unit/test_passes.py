@@ -6,8 +6,9 @@ import pytest
 
 from kafka_migration.groups.drain import Proof
 from kafka_migration.offsets import TopicPartition
-from kafka_migration.passes import Pass, current_pass, open_pass, some, when
+from kafka_migration.passes import Pass, WayBack, current_pass, open_pass, some, when
 from kafka_migration.plan.graph import FIRST_STAGE
+from kafka_migration.plan.model import Plan
 from kafka_migration.records import MemoryRecords
 
 ORDERS = TopicPartition("orders", 0)
@@ -89,6 +90,102 @@ def test_what_is_known_of_a_service_is_kept_by_its_name(records: MemoryRecords) 
     assert not again.leaving("shipping")
     current.set_leaving("billing", False)
     assert not again.leaving("billing")
+
+
+# -- the way back
+
+
+@pytest.fixture
+def shop() -> Plan:
+    return Plan.model_validate(
+        {
+            "plan": "p",
+            "scheme": "producers_first",
+            "source": {"connection": "a"},
+            "target": {"connection": "b"},
+            "topics": {"include": ["orders", "shipments"]},
+            "services": [
+                {
+                    "name": name,
+                    "consumes": [{"group": name, "topics": ["orders", "shipments"], "offsets": offsets}],
+                    "controller": {"kind": "manual"},
+                }
+                for name, offsets in (("billing", "group"), ("audit", "group"), ("ledger", "external"))
+            ],
+        }
+    )
+
+
+@pytest.fixture
+def there(records: MemoryRecords) -> Pass:
+    """A pass as its seeding leaves it: `ledger` keeps its offsets itself."""
+    current = open_pass(records)
+    current.keep("topics", ["orders", "shipments"])
+    current.keep("target_starts", {"orders/0": 50, "shipments/1": 60})
+    current.keep_begins({group: {ORDERS: 3, SHIPMENTS: 4} for group in ("billing", "audit", "ledger")})
+    current.keep_seeds({"billing": {ORDERS: 50, SHIPMENTS: 60}, "audit": {ORDERS: 51, SHIPMENTS: 61}})
+    return current
+
+
+def test_group_that_had_left_goes_on_at_the_source_at_the_cutover_point(
+    records: MemoryRecords, there: Pass, shop: Plan
+) -> None:
+    there.freeze(FIRST_STAGE, {ORDERS: 10}, "run-1", 1.0)
+    there.freeze(FIRST_STAGE, {ORDERS: 12}, "run-1", 2.0)
+    there.freeze("fulfilment", {SHIPMENTS: 7}, "run-1", 3.0)
+    back = WayBack(records, 1, shop, [FIRST_STAGE, "fulfilment"])
+    assert back.seeds["billing"] == {ORDERS: 12, SHIPMENTS: 7}
+
+
+def test_group_goes_on_where_it_began_on_what_has_no_cutover_point_yet(
+    records: MemoryRecords, there: Pass, shop: Plan
+) -> None:
+    there.freeze(FIRST_STAGE, {ORDERS: 10}, "run-1", 1.0)
+    assert WayBack(records, 1, shop, [FIRST_STAGE, "fulfilment"]).seeds["billing"] == {ORDERS: 10, SHIPMENTS: 4}
+
+
+def test_group_that_stays_is_seeded_where_it_began_and_so_never_moved(
+    records: MemoryRecords, there: Pass, shop: Plan
+) -> None:
+    """It may be anywhere behind that: whatever it has committed since counts."""
+    there.freeze(FIRST_STAGE, {ORDERS: 10, SHIPMENTS: 7}, "run-1", 1.0)
+    back = WayBack(records, 1, shop, [FIRST_STAGE])
+    back.keep("stays", ["audit"])
+    assert back.stays == frozenset({"audit"})
+    assert back.seeds == {"billing": {ORDERS: 10, SHIPMENTS: 7}, "audit": {ORDERS: 3, SHIPMENTS: 4}}
+
+
+def test_group_has_to_read_the_target_from_its_seed_on(records: MemoryRecords, there: Pass, shop: Plan) -> None:
+    assert WayBack(records, 1, shop, [FIRST_STAGE]).begins == {
+        "billing": {ORDERS: 50, SHIPMENTS: 60},
+        "audit": {ORDERS: 51, SHIPMENTS: 61},
+        "ledger": {ORDERS: 50, SHIPMENTS: 60},  # it has none: it was told to go on from the target's ends of then
+    }
+
+
+def test_group_that_keeps_its_offsets_itself_gets_no_seed_on_the_way_back_either(
+    records: MemoryRecords, there: Pass, shop: Plan
+) -> None:
+    there.freeze(FIRST_STAGE, {ORDERS: 10, SHIPMENTS: 7}, "run-1", 1.0)
+    back = WayBack(records, 1, shop, [FIRST_STAGE])
+    assert "ledger" not in back.seeds
+    assert back.note_offsets("target_starts") == {ORDERS: 10, SHIPMENTS: 7}, "a person is told the source's offsets"
+
+
+def test_way_back_has_the_topics_of_the_way_there_and_records_of_its_own(
+    records: MemoryRecords, there: Pass, shop: Plan
+) -> None:
+    there.freeze(FIRST_STAGE, {ORDERS: 10}, "run-1", 1.0)
+    there.set_switched("billing", "run-1", 1.0)
+    there.finish("migrate", "run-1", 2.0)
+    back = WayBack(records, 1, shop, [FIRST_STAGE])
+    assert back.note("topics") == ["orders", "shipments"]
+    assert (back.points(FIRST_STAGE), back.switched("billing"), back.finished) == ([], None, None)
+    back.freeze(FIRST_STAGE, {ORDERS: 99}, "run-2", 3.0)
+    back.finish("rollback", "run-2", 4.0)
+    assert there.latest_points([FIRST_STAGE]) == {ORDERS: 10}
+    assert (there.finished or {})["purpose"] == "migrate"
+    assert back.seeds["billing"][ORDERS] == 10, "a seed is no point of the target"
 
 
 def test_times_are_told_in_utc() -> None:

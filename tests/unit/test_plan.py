@@ -21,16 +21,18 @@ from kafka_migration.plan.load import (
     parse_plan,
 )
 from kafka_migration.plan.model import FromConnection, Plan, seconds
-from kafka_migration.services.registry import build_controllers, is_manual
+from kafka_migration.services.registry import build_controllers, build_seconds, is_manual, is_manual_second
 from kafka_migration.sides import Addresses
 from kafka_migration.topics.describe import choose
 
-SHOP = (Path(__file__).parents[2] / "include" / "plans" / "orders.yaml").read_text()
+_INCLUDE = Path(__file__).parents[2] / "include"
+SHOP = (_INCLUDE / "plans" / "orders.yaml").read_text()
+LATER = (_INCLUDE / "demo" / "plans" / "orders_producers_later.yaml").read_text()
 
 
-def problems(change: Callable[[dict[str, Any]], object]) -> list[str]:
+def problems(change: Callable[[dict[str, Any]], object], text: str = SHOP) -> list[str]:
     """What is wrong with the shop's plan after a change."""
-    data = yaml.safe_load(SHOP)
+    data = yaml.safe_load(text)
     change(data)
     with pytest.raises(PlanError) as told:
         parse_plan(yaml.safe_dump(data, sort_keys=False), Path("/plans/orders.yaml"))
@@ -50,6 +52,18 @@ def test_shops_plan_loads() -> None:
     assert loaded.plan.cutover.timeout == 300.0
     assert len(loaded.plan.services) == 7
     assert len(loaded.digest) == 64
+
+
+def test_shops_plan_of_the_other_scheme_differs_in_nothing_but_that_and_its_second_instances() -> None:
+    first, later = yaml.safe_load(SHOP), yaml.safe_load(LATER)
+    seconds_named = {s["name"]: s.pop("second")["kind"] for s in later["services"] if "second" in s}
+    assert later["services"] == first["services"]
+    assert later["topics"] == first["topics"]
+    assert seconds_named == {s["name"]: "supervisor" for s in first["services"] if "consumes" in s} | {
+        "analytics": "copy"
+    }
+    loaded = parse_plan(LATER, Path("orders.yaml")).plan
+    assert (loaded.plan, loaded.scheme, loaded.order) == ("orders", "producers_later", "relaxed")
 
 
 CASES = yaml.safe_load((Path(__file__).parents[1] / "data" / "bad_plan_keys.yaml").read_text())
@@ -173,6 +187,101 @@ def test_controllers_are_built_for_every_service_without_contacting_any() -> Non
     built = build_controllers(plan, Addresses("a:1", "b:1"), unreachable)
     assert built.keys() == {s.name for s in plan.services}
     assert not any(is_manual(s) for s in plan.services)
+
+
+# -- second instances
+
+
+def test_service_that_reads_needs_a_second_where_it_is_to_run_twice() -> None:
+    assert problems(lambda data: service(data, "billing").pop("second"), LATER) == [
+        "services: billing: second: is needed, since it reads: a program, a copy, or a person that starts one"
+    ]
+
+
+def test_service_that_only_produces_never_runs_twice() -> None:
+    assert problems(lambda data: service(data, "order-api").update(second={"kind": "copy"}), LATER) == [
+        "services: order-api: second: only a service that reads runs twice"
+    ]
+
+
+def test_second_is_refused_where_no_service_runs_twice() -> None:
+    assert problems(lambda data: service(data, "billing").update(second={"kind": "copy"})) == [
+        "services: billing: second: only scheme producers_later runs a service twice"
+    ]
+
+
+@pytest.mark.parametrize("change", [lambda d: d.update(order="strict"), lambda d: d.pop("order")])
+def test_order_that_two_clusters_at_once_cannot_keep_is_refused_with_the_reason_and_the_alternative(
+    change: Callable[[dict[str, Any]], object],
+) -> None:
+    [told] = problems(change, LATER)
+    assert told.startswith("order: strict cannot be kept by scheme producers_later: consumers read both clusters")
+    assert told.endswith("Say order: relaxed, or use scheme producers_first")
+
+
+@pytest.mark.parametrize(
+    ("text", "approval", "told"),
+    [
+        (SHOP, "close_originals", "scheme producers_first has no such step (it belongs to producers_later)"),
+        (LATER, "consumers", "scheme producers_later has no such step (it belongs to producers_first)"),
+    ],
+)
+def test_approval_that_would_never_be_asked_is_refused(text: str, approval: str, told: str) -> None:
+    assert problems(lambda data: data["approvals"].append(approval), text) == [f"approvals: {approval}: {told}"]
+
+
+SECONDS: list[tuple[dict[str, Any], str]] = [
+    ({"kind": "clone"}, "kind: unknown kind 'clone' (allowed: copy, manual, supervisor)"),
+    ({"kind": "copy", "program": "x"}, "program: unknown key"),
+    ({"kind": "manual", "program": "x"}, "program: unknown key"),
+    ({"kind": "supervisor", "progam": "x"}, "progam: unknown key, did you mean program?"),
+    (
+        {"kind": "supervisor", "program": "billing", "env_file": "other.env"},
+        "program: is the original's own (billing); a second instance needs another",
+    ),
+    (
+        {"kind": "supervisor", "program": "other"},
+        "env_file: is the original's own (billing.env); a second instance needs another",
+    ),
+]
+
+
+@pytest.mark.parametrize(("second", "told"), SECONDS, ids=[told for _, told in SECONDS])
+def test_second_that_could_not_be_one_is_refused(second: dict[str, Any], told: str) -> None:
+    [problem] = problems(lambda data: service(data, "billing").update(second=second), LATER)
+    assert problem.startswith(f"services: billing: second: {told}")
+
+
+def test_service_that_a_person_changes_can_be_run_twice_by_a_person_but_not_copied() -> None:
+    def by_hand(kind: str) -> Callable[[dict[str, Any]], object]:
+        return lambda data: service(data, "billing").update(controller={"kind": "manual"}, second={"kind": kind})
+
+    data = yaml.safe_load(LATER)
+    by_hand("manual")(data)
+    plan = parse_plan(yaml.safe_dump(data), Path("x.yaml")).plan
+    assert is_manual_second(plan.service("billing"))
+    assert not is_manual_second(plan.service("audit"))
+    assert problems(by_hand("copy"), LATER) == [
+        "services: billing: second: kind: copy needs a controller of kind supervisor, this one is manual"
+    ]
+
+
+def test_second_instances_are_other_programs_and_are_built_without_contacting_any() -> None:
+    plan = parse_plan(LATER, Path("x.yaml")).plan
+    asked: list[str] = []
+
+    def connection(name: str) -> dict[str, Any]:
+        asked.append(name)
+        return {"socket": "/no/such/socket", "env_directory": "/no/such/folder"}
+
+    originals = build_controllers(plan, Addresses("a:1", "b:1"), connection)
+    built = build_seconds(plan, Addresses("a:1", "b:1"), connection)
+    assert built.keys() == {s.name for s in plan.services if s.consumes}
+    assert not asked
+    identities = [c.identity() for c in (*originals.values(), *built.values())]
+    assert len(set(identities)) == len(identities)
+    assert built["audit"].identity() == "supervisor:/no/such/socket:audit-second"
+    assert built["analytics"].identity() == "supervisor:/no/such/socket:analytics-second"
 
 
 # -- folders of plans

@@ -16,7 +16,8 @@ from kafka_migration.plan.load import parse_plan
 from kafka_migration.plan.schema import plan_schema
 
 ROOT = Path(__file__).parents[2]
-PLANS = [*(ROOT / "include" / "plans").glob("*.yaml"), *(ROOT / "tests" / "data" / "plans").glob("*.yaml")]
+LATER = ROOT / "include" / "demo" / "plans" / "orders_producers_later.yaml"
+PLANS = [*(ROOT / "include" / "plans").glob("*.yaml"), *(ROOT / "tests" / "data" / "plans").glob("*.yaml"), LATER]
 SHOP = (ROOT / "include" / "plans" / "orders.yaml").read_text()
 
 
@@ -45,7 +46,7 @@ BAD: list[Callable[[dict[str, Any]], object]] = [
     lambda d: d.update(servces=[]),
     lambda d: d.update(scheme="mirror"),
     lambda d: d.update(order="any"),
-    lambda d: d.update(approvals=["rollback"]),
+    lambda d: d.update(approvals=["failover"]),
     lambda d: d.update(services=[]),
     lambda d: d["topics"].update(include=[]),
     lambda d: d["cutover"].update(quiet="soon"),
@@ -69,6 +70,39 @@ def test_what_the_product_refuses_an_editor_marks(change: Callable[[dict[str, An
     with pytest.raises(PlanError):
         parse_plan(yaml.safe_dump(data), Path("x.yaml"))
     assert not Draft202012Validator(plan_schema()).is_valid(data)
+
+
+def second(data: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = next(s for s in data["services"] if s["name"] == "billing")["second"]
+    return found
+
+
+BAD_SECONDS: list[Callable[[dict[str, Any]], object]] = [
+    lambda s: s.pop("kind"),
+    lambda s: s.update(kind="clone"),
+    lambda s: s.update(progam="x"),
+    lambda s: s.pop("program"),  # else it would be the original's
+    lambda s: s.pop("env_file"),
+    lambda s: s.update(kind="copy"),  # a copy says nothing but its kind
+    lambda s: s.update(kind="manual"),
+]
+
+
+@pytest.mark.parametrize("change", BAD_SECONDS, ids=range(len(BAD_SECONDS)))
+def test_second_that_the_product_refuses_an_editor_marks(change: Callable[[dict[str, Any]], object]) -> None:
+    data = yaml.safe_load(LATER.read_text())
+    change(second(data))
+    with pytest.raises(PlanError):
+        parse_plan(yaml.safe_dump(data), Path("x.yaml"))
+    assert not Draft202012Validator(plan_schema()).is_valid(data)
+
+
+@pytest.mark.parametrize("value", [{"kind": "copy"}, {"kind": "manual"}, {"kind": "manual", "how": "ask the team"}])
+def test_second_that_the_product_takes_an_editor_does_not_mark(value: dict[str, str]) -> None:
+    data = yaml.safe_load(LATER.read_text())
+    next(s for s in data["services"] if s["name"] == "billing")["second"] = value
+    parse_plan(yaml.safe_dump(data), Path("x.yaml"))
+    Draft202012Validator(plan_schema()).validate(data)
 
 
 @pytest.mark.parametrize("quiet", ["500ms", "30s", "2h", 3, 2.5])
