@@ -13,9 +13,9 @@ import sys
 import textwrap
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -27,14 +27,15 @@ from kafka_migration.findings import Finding
 from kafka_migration.groups.commits import committed, set_commits
 from kafka_migration.offsets import TopicPartition, Which, read_offsets
 from kafka_migration.plan.graph import FIRST_STAGE, Graph, Unit
-from kafka_migration.plan.model import Plan
+from kafka_migration.plan.model import Plan, Service
 from kafka_migration.records import MemoryRecords, Records
 from kafka_migration.report import StepReport
-from kafka_migration.run import Run
-from kafka_migration.services.registry import build_controllers
+from kafka_migration.run import ROLLBACK, Run
+from kafka_migration.services.controller import State
+from kafka_migration.services.registry import build_controllers, build_seconds
 from kafka_migration.services.supervisord import Supervisord
 from kafka_migration.sides import Side
-from kafka_migration.steps import closing, coverage, preflight, seeds, switch, topics
+from kafka_migration.steps import back, closing, coverage, preflight, seconds, seeds, switch, topics
 from kafka_migration.steps.consuming import consuming
 from kafka_migration.steps.cutover import cutover
 from kafka_migration.steps.drain import drained
@@ -42,6 +43,7 @@ from kafka_migration.topics.describe import await_topics, describe_topics
 from kafka_migration.waiting import Look, Outcome, WaitStep
 
 PROGRAMS = ("one", "two", "three", "four", "five", "six")
+TWINS = ("two-twin", "three-twin", "four-twin")
 _SERVICE = """\
 # $1: the program. DIES_WITH: an address with which it does not start. LINGER: seconds that its end takes.
 if [ "$KAFKA_BOOTSTRAP_SERVERS" = "$DIES_WITH" ]; then echo "no route to $DIES_WITH" >&2; exit 3; fi
@@ -54,7 +56,7 @@ wait
 
 @dataclass
 class Daemon:
-    """A supervisord with a program for each of `PROGRAMS`, none of which runs before its env file is written."""
+    """A supervisord with programs, none of which runs before its env file is written, and a folder for more."""
 
     folder: Path
 
@@ -65,7 +67,13 @@ class Daemon:
             "password": "pw",
             "socket": str(self.folder / "s.sock"),
             "env_directory": str(self.folder),
+            "configuration": str(self.configuration),
+            "program_directory": str(self.folder / "programs"),
         }
+
+    @property
+    def configuration(self) -> Path:
+        return self.folder / "supervisord.conf"
 
     def env(self, program: str, **variables: str) -> Path:
         file = self.folder / f"{program}.env"
@@ -93,8 +101,10 @@ def supervised(folder: Path) -> Iterator[Daemon]:
     programs = "".join(
         f"[program:{name}]\ncommand=sh -c 'set -a; . ./{name}.env; exec sh ./service.sh {name}'\ndirectory={folder}\n"
         "autostart=false\nautorestart=false\nstartsecs=0\nstartretries=0\nstopwaitsecs=10\nstopasgroup=true\n"
-        for name in PROGRAMS
+        f"stdout_logfile={folder}/{name}.log\n\n"
+        for name in (*PROGRAMS, *TWINS)
     )
+    (folder / "programs").mkdir()
     (folder / "supervisord.conf").write_text(
         textwrap.dedent(
             f"""\
@@ -112,6 +122,7 @@ def supervised(folder: Path) -> Iterator[Daemon]:
             """
         )
         + programs
+        + "[include]\nfiles = programs/*.conf\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-m", "supervisor.supervisord", "-c", str(folder / "supervisord.conf")],
@@ -173,9 +184,13 @@ class Town:
         running: bool = True,
         reset: str | None = "earliest",
         connection: str = "supervisor",
+        second: str = "",
         **variables: str,
     ) -> dict[str, Any]:
-        """A service of the plan, its program started with the source's address; called as the program."""
+        """A service of the plan, its program started with the source's address; called as the program.
+
+        `second`: how an instance on the target comes to be, as its `twin`, a program of its own, or as a `copy`.
+        """
         servers = self.source.bootstrap_servers if address is None else address
         self.daemon.env(program, KAFKA_BOOTSTRAP_SERVERS=servers, **variables)
         spec: dict[str, Any] = {
@@ -192,6 +207,11 @@ class Town:
                 "env_file": f"{program}.env",
             },
         }
+        if second == "copy":
+            spec["second"] = {"kind": "copy"}
+        elif second:
+            self.daemon.env(f"{program}-twin", KAFKA_BOOTSTRAP_SERVERS=servers, **variables)
+            spec["second"] = {"kind": "supervisor", "program": f"{program}-twin", "env_file": f"{program}-twin.env"}
         if running:
             self.start(program)
         return spec
@@ -227,10 +247,12 @@ class Town:
             }
         )
 
-    def run(self, plan: Plan, run_id: str = "first", **keys: Any) -> Run:
+    def run(self, plan: Plan, run_id: str = "first", purpose: str = "migrate", **keys: Any) -> Run:
         """A run of the plan; every run of this town shares what the earlier ones recorded."""
-        controllers = build_controllers(plan, self.clusters.addresses, self._connection)
-        return Run(plan, "migrate", run_id, self.clusters, controllers, self.records, **keys)
+        clusters = replace(self.clusters, heading=Side.SOURCE if purpose == ROLLBACK else Side.TARGET)
+        controllers = build_controllers(plan, clusters.addresses, self._connection)
+        seconds = build_seconds(plan, clusters.addresses, self._connection)
+        return Run(plan, purpose, run_id, clusters, controllers, self.records, seconds, **keys)
 
     def _connection(self, name: str) -> Mapping[str, Any]:
         return (
@@ -259,7 +281,79 @@ class Town:
         return found
 
 
-def until_done(step: WaitStep, run: Run, timeout: float = 30.0, **args: Any) -> StepReport:
+class Life:
+    """What the services of a plan would do: each that runs works where it runs, one turn after the other.
+
+    In a turn a service writes a message to each topic that only producers write, reads what its groups have left there,
+    commits, and writes a message on for each that it read. Every message is a number, so that whatever a group misses,
+    repeats or reads too early shows in `read`. Groups in `idle` do not read; `silent` holds services that do not write.
+    The partitions are the only ones of their topics.
+    """
+
+    def __init__(self, town: Town, plan: Plan) -> None:
+        self._town = town
+        self._plan = plan
+        self._run = town.run(plan)
+        self._topics = {t for s in plan.services for t in (*s.produces, *s.reads)}
+        self.written: dict[str, list[int]] = {topic: [] for topic in self._topics}
+        self.read: dict[tuple[str, str], list[int]] = {(g, t): [] for g, c in plan.groups.items() for t in c.topics}
+        self.ranges: dict[str, list[tuple[Side, TopicPartition, int, int]]] = {group: [] for group in plan.groups}
+        self.idle: set[str] = set()
+        self.silent: set[str] = set()
+
+    def turn(self) -> None:
+        for service in self._plan.services:
+            for instance in self._run.instances([service.name]).values():
+                seen = instance.observe()
+                if seen.state is State.RUNNING and seen.side is not None:
+                    self._work(service, seen.side)
+
+    def turns(self, count: int) -> None:
+        for _ in range(count):
+            self.turn()
+
+    def finish(self) -> None:
+        """Nobody writes any more, and everybody reads what is there."""
+        self.idle.clear()
+        self.silent |= {service.name for service in self._plan.services if not service.consumes}
+        self.turns(len(self._plan.services))
+
+    def committed(self, side: Side) -> dict[str, dict[TopicPartition, int]]:
+        return committed(self._town.bench(side).cluster, self._plan.groups)
+
+    def end(self, topic: str, side: Side) -> int:
+        return self._town.bench(side).end(TopicPartition(topic, 0))
+
+    def _work(self, service: Service, side: Side) -> None:
+        if not service.consumes and service.name not in self.silent:
+            for topic in service.produces:
+                self._write(topic, side)
+        for consumes in service.consumes:
+            if consumes.group not in self.idle:
+                for topic in consumes.topics:
+                    for _ in range(self._read(consumes.group, TopicPartition(topic, 0), side)):
+                        for out in service.produces:
+                            self._write(out, side)
+
+    def _write(self, topic: str, side: Side) -> None:
+        number = len(self.written[topic])
+        self._town.bench(side).write(TopicPartition(topic, 0), 1, value=str(number).encode())
+        self.written[topic].append(number)
+
+    def _read(self, group: str, tp: TopicPartition, side: Side) -> int:
+        bench = self._town.bench(side)
+        start, end = committed(bench.cluster, [group])[group].get(tp, 0), bench.end(tp)
+        if start >= end:
+            return 0
+        self.read[group, tp.topic] += [int(value) for value in bench.values_between(tp, start, end)]
+        self.ranges[group].append((side, tp, start, end))
+        set_commits(bench.cluster, {group: {tp: end}})
+        return end - start
+
+
+def until_done(
+    step: WaitStep, run: Run, timeout: float = 30.0, meanwhile: Callable[[], object] | None = None, **args: Any
+) -> StepReport:
     """Wait as a sensor and its trigger do: what goes between the looks is JSON. A dry run looks once."""
     brief = json.loads(json.dumps(step.prepare(run, args)))
     memory: dict[str, Any] = {}
@@ -277,23 +371,86 @@ def until_done(step: WaitStep, run: Run, timeout: float = 30.0, **args: Any) -> 
             brief = json.loads(json.dumps(step.prepare(run, args)))
         else:
             time.sleep(0.05)
+        if meanwhile is not None:
+            meanwhile()
 
 
 def look_once(step: WaitStep, run: Run, brief: Mapping[str, Any], memory: Mapping[str, Any]) -> Look:
     return step.look(run.clusters, brief, json.loads(json.dumps(memory)), run.now())
 
 
-def to_the_cutover(run: Run) -> None:
+def to_the_cutover(run: Run, life: Life | None = None) -> None:
     """Everything up to the first cutover point, as the scheme has it, without the preflight."""
     topics.create(run)
     seeds.seed(run)
+    if run.seconds:
+        for unit in run.graph.readers:
+            seconds.start(run, unit=unit.name)
     topics.parity(run)
     for unit in run.graph.producers:
         switch.switch_producers(run, unit=unit.name)
     for unit in run.graph.readers:
         if unit.held:
             switch.hold(run, unit=unit.name)
-    until_done(cutover, run, stage=FIRST_STAGE)
+    until_done(cutover, run, meanwhile=life and life.turn, stage=FIRST_STAGE)
+
+
+def move(run: Run, unit: Unit, life: Life | None = None) -> dict[str, StepReport]:
+    """A reading unit on its way, without the look whether its groups have members: here nobody joins a group."""
+    turn = life and life.turn
+    for name in unit.services:
+        if run.plan.service(name).consumes:
+            until_done(drained, run, meanwhile=turn, service=name)
+    change = seconds.close if run.seconds else switch.switch_consumers
+    reports = {"switch": change(run, unit=unit.name)}
+    if unit.settles:
+        reports["cutover"] = until_done(cutover, run, meanwhile=turn, stage=unit.name)
+    return reports
+
+
+def move_all(run: Run, life: Life) -> dict[str, StepReport]:
+    """The whole scheme with the services at work; the reports that matter by the task's name. It ends with PASS."""
+    reports = {"preflight": preflight.preflight(run)}
+    to_the_cutover(run, life)
+    for unit in run.graph.readers:
+        reports |= {f"{unit.name}.{task}": report for task, report in move(run, unit, life).items()}
+    return _closed(run, reports, life)
+
+
+def roll_back(run: Run, life: Life) -> dict[str, StepReport]:
+    """The whole way back with the services at work, its steps in the order of the DAG. It ends with PASS."""
+    reports = {"preflight": back.look(run), "begin": back.begin(run)}
+    there = run.headed(Side.TARGET)
+    if run.seconds:
+        for unit in run.graph.readers:
+            reports[f"seconds.{unit.name}.start"] = seconds.start(run, unit=unit.name)
+    else:
+        until_done(cutover, there, meanwhile=life.turn, stage=FIRST_STAGE)
+    in_order = run.plan.order == "strict"
+    if in_order:
+        for unit in run.graph.readers:
+            reports |= {f"forth.{unit.name}.{task}": report for task, report in move(there, unit, life).items()}
+            life.turn()
+    for unit in run.graph.producers:
+        reports[f"switch_producers.{unit.name}"] = switch.switch_producers(run, unit=unit.name)
+    for unit in run.graph.readers:
+        if unit.held:
+            reports[f"hold_{unit.name}"] = switch.hold(run, unit=unit.name)
+    reports["cutover"] = until_done(cutover, run, meanwhile=life.turn, stage=FIRST_STAGE)
+    for unit in run.graph.readers:
+        if not in_order and not run.seconds:
+            reports |= {f"forth.{unit.name}.{task}": report for task, report in move(there, unit, life).items()}
+        reports |= {f"{unit.name}.{task}": report for task, report in move(run, unit, life).items()}
+    return _closed(run, reports, life)
+
+
+def _closed(run: Run, reports: dict[str, StepReport], life: Life) -> dict[str, StepReport]:
+    reports["coverage"] = coverage.coverage(run)
+    reports["evidence"] = closing.closing_look(run)
+    assert stopping(reports["evidence"]) == set()
+    closing.finish(run)
+    life.turn()
+    return reports
 
 
 def migrate(run: Run, timeout: float = 120.0) -> dict[str, StepReport]:
