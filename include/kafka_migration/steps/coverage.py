@@ -36,7 +36,7 @@ def coverage(run: Run) -> StepReport:
     link = data_docs_link(run.documents) if run.documents else None
     page = {"data_docs": f"{run.documents.name}/{link}"} if run.documents and link else {}
     report = StepReport(
-        tables=[_table(rows, title)],
+        tables=[_table(run, rows, title)],
         findings=accept(findings, run.plan.acceptances),
         data={"coverage": [row.to_json() for row in rows], **totals(rows), **page},
     )
@@ -71,7 +71,7 @@ def _staying(run: Run) -> list[Finding]:
     ] or [Finding("rollback-unread/none", Status.PASS, f"{', '.join(names)} stayed on the source and miss nothing")]
 
 
-def _table(rows: list[CoverageRow], title: str) -> Table:
+def _table(run: Run, rows: list[CoverageRow], title: str) -> Table:
     return Table(
         f"Coverage, {title}",
         (
@@ -84,8 +84,8 @@ def _table(rows: list[CoverageRow], title: str) -> Table:
             "visible",
             "left",
             "seed",
-            "target commit",
-            "target end",
+            f"{run.heading} commit",
+            f"{run.heading} end",
             "visible",
             "consumed",
             "to read",

@@ -13,7 +13,7 @@ from kafka_migration.findings import Finding, Status
 from kafka_migration.groups.describe import describe_groups
 from kafka_migration.groups.drain import Proof
 from kafka_migration.offsets import Which, read_offsets
-from kafka_migration.passes import Pass, when
+from kafka_migration.passes import Pass, WayBack, when
 from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import Run
 from kafka_migration.services.controller import Controller, Observation, State
@@ -41,6 +41,7 @@ def switch_producers(run: Run, unit: str) -> StepReport:
     """
     services = run.graph.unit(unit).services
     current = run.current
+    changes: list[Change] = []
     if not run.dry_run:
         # On the way back no group is without an offset: it has one from before it left.
         missing = seeds_missing(run) if run.heading is Side.TARGET else []
@@ -48,14 +49,18 @@ def switch_producers(run: Run, unit: str) -> StepReport:
             raise Refused(
                 f"groups {', '.join(missing)} have no seed on the {run.heading} yet; run the task that seeds them"
             )
+        # Who stays has never left: its group may be in use, and has no offset where it found nothing to read yet.
+        stays = current.stays if isinstance(current, WayBack) else frozenset()
         unmoved = {
             g
             for s in run.plan.services
-            if not current.switched(s.name) and not current.leaving(s.name)
+            if not current.switched(s.name) and not current.leaving(s.name) and s.name not in stays
             for g in s.groups
         }
-        ensure_seeds(run, current, unmoved)
-    return _switch(run, current, services, "producers")
+        changes = ensure_seeds(run, current, unmoved)
+    report = _switch(run, current, services, "producers")
+    report.changes = [*changes, *report.changes]
+    return report
 
 
 def hold(run: Run, unit: str) -> StepReport:
