@@ -285,9 +285,9 @@ class Life:
     """What the services of a plan would do: each that runs works where it runs, one turn after the other.
 
     In a turn a service writes a message to each topic that only producers write, reads what its groups have left there,
-    commits, and writes a message on for each that it read. Every message is a number, so that whatever a group misses,
-    repeats or reads too early shows in `read`. Groups in `idle` do not read; `silent` holds services that do not write.
-    The partitions are the only ones of their topics.
+    commits, and writes a message on for each that it read. Every message is a number, known again by the offset that it
+    was acknowledged at, so that whatever a group misses, repeats or reads too early shows in `read`. Groups in `idle`
+    do not read; `silent` holds services that do not write. Each topic has one partition.
     """
 
     def __init__(self, town: Town, plan: Plan) -> None:
@@ -300,6 +300,7 @@ class Life:
         self.ranges: dict[str, list[tuple[Side, TopicPartition, int, int]]] = {group: [] for group in plan.groups}
         self.idle: set[str] = set()
         self.silent: set[str] = set()
+        self._at: dict[tuple[Side, TopicPartition, int], int] = {}
 
     def turn(self) -> None:
         for service in self._plan.services:
@@ -336,8 +337,9 @@ class Life:
                             self._write(out, side)
 
     def _write(self, topic: str, side: Side) -> None:
-        number = len(self.written[topic])
-        self._town.bench(side).write(TopicPartition(topic, 0), 1, value=str(number).encode())
+        tp, number = TopicPartition(topic, 0), len(self.written[topic])
+        [offset] = self._town.bench(side).write(tp)
+        self._at[side, tp, offset] = number
         self.written[topic].append(number)
 
     def _read(self, group: str, tp: TopicPartition, side: Side) -> int:
@@ -345,7 +347,7 @@ class Life:
         start, end = committed(bench.cluster, [group])[group].get(tp, 0), bench.end(tp)
         if start >= end:
             return 0
-        self.read[group, tp.topic] += [int(value) for value in bench.values_between(tp, start, end)]
+        self.read[group, tp.topic] += [self._at[side, tp, offset] for offset in range(start, end)]
         self.ranges[group].append((side, tp, start, end))
         set_commits(bench.cluster, {group: {tp: end}})
         return end - start

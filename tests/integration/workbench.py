@@ -50,7 +50,6 @@ class Workbench:
         self.cluster = Cluster(side, f"kafka_{side.value}", {"bootstrap.servers": bootstrap_servers})
         self._writer: Producer | None = None
         self._transactional: Producer | None = None
-        self._reader: Consumer | None = None
 
     def topic(self, name: str, partitions: int = 1, settings: Mapping[str, str] | None = None) -> list[TopicPartition]:
         """A new topic with a name of its own; its partitions."""
@@ -144,22 +143,6 @@ class Workbench:
                 assert message.error() is None, message.error()
                 read.append(message)
         return read
-
-    def values_between(self, tp: TopicPartition, start: int, end: int) -> list[bytes]:
-        """The values in [start, end), of a partition without transactions; nothing is committed."""
-        if self._reader is None:
-            self._reader = Consumer(
-                {
-                    "bootstrap.servers": self.bootstrap_servers,
-                    "group.id": "nobody",
-                    "enable.auto.commit": False,
-                    "auto.offset.reset": "error",
-                    "fetch.wait.max.ms": 10,
-                },
-                logger=_SILENT,
-            )
-        self._reader.assign([tp.at(start)] if start < end else [])
-        return [m.value() for m in self.read_by(self._reader, end - start)][: end - start]
 
     def visible_offsets(self, tp: TopicPartition) -> list[int]:
         """Every offset that a committed reader is shown, by the simplest consumer there is, from the first to EOF."""
