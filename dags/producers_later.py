@@ -14,7 +14,6 @@ def producers_later(steps: Steps) -> None:
 
     def move(unit: Unit) -> None:
         steps.in_order(
-            steps.keeping_up(unit),
             steps.drained(unit),
             steps.confirm_drained(unit),
             steps.approve_close(unit),
@@ -32,7 +31,7 @@ def producers_later(steps: Steps) -> None:
         steps.approve_producers(),
         steps.compare_topics(),
         steps.switch_producers(),
-        steps.cutover(),
+        [steps.cutover(), steps.keeping_up()],
         steps.move_readers(move),
         steps.coverage(),
         steps.evidence(),

@@ -98,7 +98,6 @@ def by_second_instances(steps: Steps) -> None:
 
     def home(unit: Unit) -> None:
         steps.in_order(
-            steps.keeping_up(unit),
             steps.drained(unit),
             steps.confirm_drained(unit),
             steps.close_by_hand(unit),
@@ -112,7 +111,7 @@ def by_second_instances(steps: Steps) -> None:
         steps.begin(),
         steps.seconds(start),
         steps.switch_producers(),
-        steps.cutover(),
+        [steps.cutover(), steps.keeping_up()],
         steps.move_readers(home),
         steps.coverage(),
         steps.evidence(),

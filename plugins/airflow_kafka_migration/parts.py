@@ -6,7 +6,7 @@ Tasks and groups carry the names of the plan's services, so that the graph is th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from itertools import pairwise
 from typing import Any
@@ -26,7 +26,7 @@ from kafka_migration.services.registry import is_manual, is_manual_second
 from kafka_migration.sides import Side
 
 Task = BaseOperator | TaskGroup
-Stage = Task | list[Task] | None
+Stage = Task | Sequence[Task | None] | None
 
 _STEPS = "kafka_migration.steps"
 _PATIENT_SERVICES = 16
@@ -89,7 +89,8 @@ class Steps:
 
     def in_order(self, *stages: Stage) -> None:
         """Each stage after the one before it; the tasks of one stage side by side."""
-        listed = [stage if isinstance(stage, list) else [stage] for stage in stages if stage]
+        several = [stage if isinstance(stage, Sequence) else [stage] for stage in stages]
+        listed = [found for stage in several if (found := [task for task in stage if task is not None])]
         for before, after in pairwise(listed):
             cross_downstream(before, after)
 
@@ -216,11 +217,13 @@ class Steps:
         """Their groups are stable and own every partition, before anything is written that they must read."""
         return [self._wait(f"ready{tail}", "consuming:ready", service=name) for name, tail in self._readers(unit)]
 
-    def keeping_up(self, unit: Unit) -> Stage:
-        """Their groups read, and their backlog does not keep growing against the rate of writing."""
-        return [
-            self._wait(f"keeping_up{tail}", "consuming:keeping_up", service=name) for name, tail in self._readers(unit)
-        ]
+    def keeping_up(self) -> Task:
+        """One task a service: its groups read, and their backlog does not keep growing against the rate of writing."""
+        with TaskGroup("keeping_up", tooltip=f"Consumption on the {self._heading} is normal") as all_of:
+            for unit in self._graph.readers:
+                for name, _ in self._readers(unit):
+                    self._wait(name, "consuming:keeping_up", service=name)
+        return all_of
 
     def approve_close(self, unit: Unit) -> Task | None:
         subject = f"close {', '.join(unit.services)} on the {self._heading.other}?"

@@ -35,7 +35,7 @@ Approval = Literal["topics", "producers", "consumers", "close_originals", "rollb
 RESERVED = frozenset(
     """
     preflight approve_topics create_topics seed_groups approve_producers compare_topics switch_producers cutover
-    consumers coverage evidence gate first seconds approve_rollback begin forth source_point
+    consumers coverage evidence gate first seconds keeping_up approve_rollback begin forth source_point
     """.split()  # noqa: SIM905 - a list of words reads better
 )
 NOT_YET_VALUES = frozenset(("mirror_first", "mirror", "handover", "failover"))
