@@ -54,7 +54,9 @@ def ensure_seeds(run: Run, current: Pass, groups: set[str]) -> list[Change]:
     """Set seeds again that have gone, to the recorded offset. Raises `OffsetsRefused` for an active group."""
     planted = plant(run.clusters.destination, {g: o for g, o in current.seeds.items() if g in groups})
     return [
-        Change(f"seed of group {group} on the {run.heading}", "missing or short", f"set again on {len(offsets)} partitions")
+        Change(
+            f"seed of group {group} on the {run.heading}", "missing or short", f"set again on {len(offsets)} partitions"
+        )
         for group, offsets in sorted(planted.items())
     ]
 
