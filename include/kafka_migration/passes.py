@@ -24,29 +24,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CutoverPoint:
-    """The end offsets of a stage's topics, frozen. `number` counts up when stragglers made it be frozen anew.
-
-    `at` is when it was frozen, `rested_since` from when on no end had moved; seconds since the epoch.
-    """
+    """The end offsets of a stage's topics, frozen. `number` counts up when stragglers made it be frozen anew."""
 
     number: int
     at: float
     run_id: str
     offsets: Offsets
-    rested_since: float
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "number": self.number,
-            "at": self.at,
-            "run_id": self.run_id,
-            "offsets": to_json(self.offsets),
-            "rested_since": self.rested_since,
-        }
+        return {"number": self.number, "at": self.at, "run_id": self.run_id, "offsets": to_json(self.offsets)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> CutoverPoint:
-        return cls(data["number"], data["at"], data["run_id"], from_json(data["offsets"]), data["rested_since"])
+        return cls(data["number"], data["at"], data["run_id"], from_json(data["offsets"]))
 
 
 class Pass:
@@ -89,12 +79,10 @@ class Pass:
     def points(self, stage: str) -> list[CutoverPoint]:
         return [CutoverPoint.from_json(point) for point in self._get(f"cutover/{stage}") or ()]
 
-    def freeze(
-        self, stage: str, offsets: Offsets, run_id: str, now: float, rested_since: float | None = None
-    ) -> CutoverPoint:
+    def freeze(self, stage: str, offsets: Offsets, run_id: str, now: float) -> CutoverPoint:
         """Record the next point of a stage; the former ones stay."""
         former = self.points(stage)
-        point = CutoverPoint(len(former) + 1, now, run_id, dict(offsets), now if rested_since is None else rested_since)
+        point = CutoverPoint(len(former) + 1, now, run_id, dict(offsets))
         self._set(f"cutover/{stage}", [p.to_json() for p in (*former, point)])
         return point
 
@@ -112,10 +100,21 @@ class Pass:
 
     def leaving(self, service: str) -> bool:
         """Whether the service is about to leave the source, or has: its topics' points cannot be frozen anew."""
-        return bool(self._get(f"leaving/{service}"))
+        return self.leaving_since(service) is not None
 
-    def set_leaving(self, service: str, leaving: bool) -> None:
-        self._set(f"leaving/{service}", leaving)
+    def leaving_since(self, service: str) -> float | None:
+        """When it was first about to be stopped, or None."""
+        since: float | None = self._get(f"leaving/{service}")
+        return since
+
+    def set_leaving(self, service: str, now: float) -> None:
+        """It is about to be stopped; when that was first so stays on record."""
+        if not self.leaving(service):
+            self._set(f"leaving/{service}", now)
+
+    def set_staying(self, service: str) -> None:
+        """It has not been stopped after all."""
+        self._set(f"leaving/{service}", None)
 
     def switched(self, service: str) -> Mapping[str, Any] | None:
         """When and by which run the service was switched, or None."""

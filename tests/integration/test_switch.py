@@ -186,7 +186,7 @@ def test_switch_killed_between_stop_configuration_and_start_is_finished_by_the_n
     run = seeded(town, services)
     current = current_pass(run.records)
     one = run.controllers["one"]
-    current.set_leaving("one", True)
+    current.set_leaving("one", run.now())
     one.stop()
     one.configure(Side.TARGET)
 

@@ -107,8 +107,8 @@ FACTS = Facts(
     ),
     points={
         "first": [
-            CutoverPoint(1, BEGAN + 15, RUN_ID, {TopicPartition("orders", 0): 1490}, BEGAN + 14),
-            CutoverPoint(2, BEGAN + 17, RUN_ID, {TopicPartition("orders", 0): 1500}, BEGAN + 16),
+            CutoverPoint(1, BEGAN + 15, RUN_ID, {TopicPartition("orders", 0): 1490}),
+            CutoverPoint(2, BEGAN + 17, RUN_ID, {TopicPartition("orders", 0): 1500}),
         ]
     },
 )

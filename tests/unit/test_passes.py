@@ -79,7 +79,7 @@ def test_what_is_known_of_a_service_is_kept_by_its_name(records: MemoryRecords) 
     assert not current.leaving("billing")
     assert current.switched("billing") is None
     assert current.drained("billing") == {}
-    current.set_leaving("billing", True)
+    current.set_leaving("billing", 100.0)
     current.set_switched("billing", "run-1", 5.0)
     proof = Proof({ORDERS: 9}, {ORDERS: 10})
     current.set_drained("billing", {"billing": proof})
@@ -88,7 +88,7 @@ def test_what_is_known_of_a_service_is_kept_by_its_name(records: MemoryRecords) 
     assert again.switched("billing") == {"run_id": "run-1", "at": 5.0}
     assert again.drained("billing") == {"billing": proof}
     assert not again.leaving("shipping")
-    current.set_leaving("billing", False)
+    current.set_staying("billing")
     assert not again.leaving("billing")
 
 

@@ -123,7 +123,6 @@ class Point(Part):
     at: float
     run_id: str
     offsets: dict[str, int]
-    rested_since: float
 
 
 class CoverageEntry(Part):
@@ -165,7 +164,9 @@ class DrainCurve(Part):
 
 
 class Pause(Part):
-    """How long a group had nothing to read, at most: from when nothing was left where it was to its first commit after.
+    """How long a group had nothing to read, at most: until it was seen to have committed where it goes.
+
+    It begins when its backlog was worked off, or with the last stop of a writer of its topics where it had none.
 
     Zero: it read on the other cluster before it had nothing left.
     """

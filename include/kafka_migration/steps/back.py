@@ -318,7 +318,7 @@ def _stop_writers(run: Run) -> list[Change]:
     if any(run.way_back.leaving(n) or run.way_back.switched(n) for n in names):
         return []  # they are on their way back already
     for name in to_stop:
-        there.set_leaving(name, True)  # recorded first: who finds it stopped knows by whom
+        there.set_leaving(name, run.now())  # recorded first: who finds it stopped knows by whom
     side_by_side(to_stop, lambda name: run.controllers[name].stop())
     running = [n for n in to_stop if run.controllers[n].observe().state is State.RUNNING]
     if running:

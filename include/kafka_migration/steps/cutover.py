@@ -98,7 +98,7 @@ class CutoverStep:
                 notes += [f"straggler: {s}; frozen anew as point {point.number}" for s in stragglers]
         else:
             self._no_writer_left(run, topics)
-            current.freeze(stage, from_json(look.memory["ends"]), run.run_id, run.now(), look.memory["since"])
+            current.freeze(stage, from_json(look.memory["ends"]), run.run_id, run.now())
         points = current.points(stage)
         writers = sorted({s.name for t in topics for s in run.plan.writers(t)})
         seen = observe_all(run.instances(writers))

@@ -51,7 +51,7 @@ class DrainStep:
             "service": service.name,
             "switched": already,
             "growing": writers_return(run),
-            "rested_since": _rested_since(run, current, service),
+            "idle_since": _idle_since(run, current, service),
             "groups": {
                 c.group: {
                     "points": to_json(points[c.group]),
@@ -89,7 +89,7 @@ class DrainStep:
         commits = committed(clusters.origin, points)
         readers = [_reader(group, brief, points[group], commits[group], memory) for group in points]
         positions = judge(clusters.origin, readers, offsets[Which.START])
-        kept = _remember(memory, positions, commits, offsets[Which.START], now, brief["rested_since"])
+        kept = _remember(memory, positions, commits, offsets[Which.START], now, brief["idle_since"])
         lines = tuple(_line(clusters, group, at, kept, now) for group, at in positions.items())
         expired = [
             f"group {group}, {p.partition}: offsets {p.next if p.committed is None else p.committed:,} to"
@@ -153,10 +153,15 @@ class DrainStep:
         )
 
 
-def _rested_since(run: Run, current: Pass, service: Service) -> float:
-    """From when on nothing came to the topics that the service reads."""
-    points = [found[-1] for stage in stages_read(run, [service]) if (found := current.points(stage))]
-    return max((point.rested_since for point in points), default=run.now())
+def _idle_since(run: Run, current: Pass, service: Service) -> float:
+    """From when on nothing may have come to the topics that the service reads: the last stop of one of their writers.
+
+    Of a writer in a person's hands that is not known; then it is when the cutover point was frozen.
+    """
+    writers = {writer.name for topic in service.reads for writer in run.plan.writers(topic)}
+    stops = [since for name in writers if (since := current.leaving_since(name)) is not None]
+    frozen = [found[-1].at for stage in stages_read(run, [service]) if (found := current.points(stage))]
+    return max(stops or frozen, default=run.now())
 
 
 def positions_now(run: Run, current: Pass, name: str) -> dict[str, dict[TopicPartition, Position]]:
@@ -216,7 +221,7 @@ def _remember(
     commits: Mapping[str, Mapping[TopicPartition, int]],
     starts: Mapping[TopicPartition, int],
     now: float,
-    rested_since: float,
+    idle_since: float,
 ) -> dict[str, Any]:
     samples = {group: list(memory.get("samples", {}).get(group, ())) for group in positions}
     for group, at in positions.items():
@@ -226,8 +231,8 @@ def _remember(
     idle = dict(memory.get("idle", {}))
     for group, at in positions.items():
         if all(p.drained for p in at.values()):
-            # One that had nothing left when it was first looked at may have had nothing since the ends rested.
-            idle.setdefault(group, now if memory else rested_since)
+            # One that had nothing left when it was first looked at may have had nothing since the writers stopped.
+            idle.setdefault(group, now if memory else idle_since)
         else:
             idle.pop(group, None)
     return {

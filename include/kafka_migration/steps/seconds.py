@@ -95,12 +95,12 @@ def close(run: Run, unit: str) -> StepReport:
                 + ". Start it there first (clear the task that starts it)."
             )
         for name in waiting:
-            current.set_leaving(name, True)
+            current.set_leaving(name, run.now())
         try:
             tables = last_look(run, current, waiting)
         except BaseException:
             for name in set(waiting) & set(to_stop):  # what has stopped already cannot read what came since
-                current.set_leaving(name, False)
+                current.set_staying(name)
             raise
     side_by_side(to_stop, lambda name: departing[name].stop())
     _await_gone(run, [n for n in waiting if departing[n].manual])

@@ -107,7 +107,7 @@ def switch_consumers(run: Run, unit: str) -> StepReport:
     if waiting:
         check_window(run, f"switching {', '.join(services)}")
         for name in waiting:
-            current.set_leaving(name, True)
+            current.set_leaving(name, run.now())
         try:
             tables = last_look(run, current, waiting)
             groups = {g for n in waiting for g in run.plan.service(n).groups}
@@ -115,7 +115,7 @@ def switch_consumers(run: Run, unit: str) -> StepReport:
         except BaseException:
             if not _any_arrived(run, services):
                 for name in waiting:
-                    current.set_leaving(name, False)
+                    current.set_staying(name)
             raise
     report = _switch(run, current, services, "consumers")
     report.tables = [*tables, *report.tables]
@@ -131,12 +131,12 @@ def last_look(run: Run, current: Pass, names: Sequence[str]) -> list[Table]:
     if stragglers:
         run.log.warning("messages behind the cutover point:\n%s", "\n".join(f"  {s}" for s in stragglers))
         for name in names:  # this unit itself has not left: the point may be frozen anew for it
-            current.set_leaving(name, False)
+            current.set_staying(name)
         try:
             settle_stragglers(run, current, stages, stragglers)
         finally:
             for name in names:
-                current.set_leaving(name, True)
+                current.set_leaving(name, run.now())
     while True:
         tables = []
         behind = []
@@ -231,7 +231,7 @@ def _move_together(run: Run, current: Pass, controllers: Sequence[Controller]) -
 
 def _stop(run: Run, current: Pass, names: Iterable[str]) -> None:
     for name in names:
-        current.set_leaving(name, True)  # recorded first: who finds it stopped knows by whom
+        current.set_leaving(name, run.now())  # recorded first: who finds it stopped knows by whom
     side_by_side([run.controllers[name] for name in names], lambda c: c.stop())
     running = [n for n, o in observe_all({n: run.controllers[n] for n in names}).items() if o.state is State.RUNNING]
     if running:
