@@ -67,14 +67,15 @@ class CellResult:
 def run_cell(stage: FaultStage, flow: Flow, victim: Victim) -> CellResult:
     """Bring the shop into the flow's first state, trigger, hit, follow to the end, count."""
     began = time.monotonic()
+    points = victim.points(flow)
     plan = f"{flow.name}-{victim.name}"
     stage.renew(plan, flow.text(plan))
     stage.client.wait_for_dag(flow.dag_id(plan), _DAG_WITHIN, stage.raise_if_dead)
     flow.begin(stage, plan)
-    hits = _Hits(stage, victim)
+    hits = _Hits(stage, victim, points)
     followed = Followed(stage.client, flow.dag_id(plan), _RUN)
     with victim.around(stage) as impossible:
-        stage.rendezvous.arm(victim.points, defer=victim.defer)
+        stage.rendezvous.arm(points, defer=victim.defer)
         followed.trigger()
         problems = _followed(followed, hits)
         counted = _counted(stage)
@@ -83,7 +84,7 @@ def run_cell(stage: FaultStage, flow: Flow, victim: Victim) -> CellResult:
     return CellResult(
         flow=flow.name,
         victim=victim.name,
-        rows=tuple(_rows(victim, hits, followed)),
+        rows=tuple(_rows(points, hits, followed)),
         produced=counted.produced,
         lost=judged.lost,
         repeated=counted.repeated,
@@ -99,9 +100,10 @@ def run_cell(stage: FaultStage, flow: Flow, victim: Victim) -> CellResult:
 class _Hits:
     """Meets the tasks that come to a point, and has the deed done."""
 
-    def __init__(self, stage: FaultStage, victim: Victim) -> None:
+    def __init__(self, stage: FaultStage, victim: Victim, points: Sequence[str]) -> None:
         self._stage = stage
         self._victim = victim
+        self._points = points
         self.at: dict[str, tuple[Arrival, float]] = {}
 
     def look(self) -> None:
@@ -124,7 +126,7 @@ class _Hits:
         return [
             arrival
             for arrival in self._stage.rendezvous.arrivals()
-            if arrival.point not in self.at and any(fnmatchcase(arrival.point, one) for one in self._victim.points)
+            if arrival.point not in self.at and any(fnmatchcase(arrival.point, one) for one in self._points)
         ]
 
 
@@ -179,12 +181,12 @@ def _counted(stage: FaultStage) -> WitnessCount:
     return wait_until_complete(stage.shop.witness_directory, readers(), timeout=_COMPLETE_WITHIN, quiet=_QUIET)
 
 
-def _rows(victim: Victim, hits: _Hits, followed: Followed) -> list[Row]:
+def _rows(points: Sequence[str], hits: _Hits, followed: Followed) -> list[Row]:
     rows = []
     for point, (arrival, at) in hits.at.items():
         ended = followed.ended(arrival.task)
         rows.append(Row(point, OK if ended else "not done", ended.timestamp() - at if ended else None))
-    missed = [one for one in victim.points if not any(fnmatchcase(point, one) for point in hits.at)]
+    missed = [one for one in points if not any(fnmatchcase(point, one) for point in hits.at)]
     return [*rows, *(Row(one, "no task came to this point", None) for one in missed)]
 
 

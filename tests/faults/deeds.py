@@ -14,6 +14,7 @@ from tests.faults.disk import SmallDisk
 from tests.faults.plugins.rendezvous import Arrival
 from tests.faults.stage import FaultStage
 
+from demo.shop.catalogue import readers
 from demo.waiting import wait_until
 
 Deed = Callable[[FaultStage, Sequence[Arrival]], None]
@@ -128,9 +129,10 @@ def kill_service(name: str) -> Deed:
 
 
 def kill_own_service(stage: FaultStage, arrivals: Sequence[Arrival]) -> None:
-    """Of each task, the service that it is about."""
+    """Of each task, the service that it is about; of a step about second instances, that one."""
     for arrival in arrivals:
-        stage.shop.kill_service(service_of(arrival))
+        second = arrival.task.startswith(("seconds.", "keeping_up."))
+        stage.shop.kill_service(service_of(arrival) + ("-second" if second else ""))
     _release(stage, arrivals)
 
 
@@ -144,8 +146,8 @@ def fill_disk(stage: FaultStage, arrivals: Sequence[Arrival]) -> None:
 
 
 def service_of(arrival: Arrival) -> str:
-    """The tasks of a reading service are in a group of its name."""
-    return arrival.task.partition(".")[0]
+    """The tasks of a reading service carry its name."""
+    return next(name for name in readers() if name in arrival.task.split("."))
 
 
 def _release(stage: FaultStage, arrivals: Sequence[Arrival]) -> None:

@@ -15,12 +15,13 @@ _ENDED = ("success", "failed")
 
 
 class Followed:
-    """One run of one DAG that is brought to its end."""
+    """One run of one DAG that is brought to its end. Approvals of tasks whose names end with `rejects` are rejected."""
 
-    def __init__(self, client: AirflowClient, dag_id: str, run_id: str) -> None:
+    def __init__(self, client: AirflowClient, dag_id: str, run_id: str, *, rejects: str | None = None) -> None:
         self._client = client
         self._dag_id = dag_id
         self._run_id = run_id
+        self._rejects = rejects
         self._asked: dict[str, float] = {}
         self._looked = 0.0
         self.clears = 0
@@ -74,7 +75,8 @@ class Followed:
         due = {task for task, since in self._asked.items() if now - since > _ANSWER_AFTER}
         for approval in self._client.pending_approvals(self._dag_id, self._run_id) if due else ():
             if approval.task_id in due:
-                self._client.answer(self._dag_id, self._run_id, approval, "Approve")
+                rejected = self._rejects is not None and approval.task_id.endswith(self._rejects)
+                self._client.answer(self._dag_id, self._run_id, approval, "Reject" if rejected else "Approve")
 
     def _clear(self) -> None:
         self.clears += 1

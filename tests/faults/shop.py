@@ -11,7 +11,6 @@ import psutil
 
 from demo.processes import OwnedProcess
 from demo.shop import Shop
-from demo.shop.catalogue import SERVICES
 from demo.waiting import wait_until
 
 _WITHIN = 60.0
@@ -21,6 +20,7 @@ class FaultShop(Shop):
     """A shop in one folder."""
 
     _left: list[psutil.Process]
+    _ran: list[str]
 
     def kill_service(self, name: str) -> None:
         """Where it runs; its supervisor starts it again."""
@@ -46,12 +46,13 @@ class FaultShop(Shop):
     def kill_supervisor(self) -> None:
         """Its services see that it has gone, and end."""
         assert self._supervisord is not None
+        self._ran = [name for name, one in self.status().items() if one.pid is not None]
         self._left = psutil.Process(self._supervisord.pid).children()
         self._supervisord.kill()
 
     def start_supervisor(self) -> None:
-        """Once nothing of the former one is left. Every program starts with it, as `autostart` would have it."""
+        """Once nothing of the former one is left. What ran before starts with it, as `autostart` would have it."""
         psutil.wait_procs(self._left, timeout=_WITHIN)
         self._supervisord = OwnedProcess(self.command, log=self.log_directory / "supervisor-output.log")
         wait_until(self._has_come_up, timeout=_WITHIN, what="the supervisor to come back")
-        self._start([service.name for service in SERVICES])
+        self._start(self._ran)

@@ -22,6 +22,7 @@ from tests.faults.deeds import (
     two_attempts,
 )
 from tests.faults.disk import SmallDisk
+from tests.faults.flows import Flow
 from tests.faults.plugins.rendezvous import Arrival
 from tests.faults.stage import FaultStage
 
@@ -53,7 +54,8 @@ def _small_disk(stage: FaultStage) -> Iterator[list[str]]:
 
 @dataclass(frozen=True)
 class Victim:
-    """`points`: patterns of `<task>@<moment>`, each of which some task must come to. `deed` hits, and lets them go on.
+    """`points`: of a flow, patterns of `<task>@<moment>`, each of which some task must come to. `deed` hits, and lets
+    them go on.
 
     `defer`: no wait ends in the worker. `together`: tasks that come within these seconds are met by one deed.
     `repeats`: by group, what its own protocol may repeat for a hit there. `around` is entered for the whole cell, and
@@ -61,7 +63,7 @@ class Victim:
     """
 
     name: str
-    points: tuple[str, ...]
+    points: Callable[[Flow], tuple[str, ...]]
     deed: Deed
     defer: bool = False
     together: float = 0.0
@@ -69,106 +71,45 @@ class Victim:
     around: Callable[[FaultStage], AbstractContextManager[list[str]]] = _as_it_is
 
 
-_EVERY_STEP = ("*@entry",)
-# For what takes long to come back: of the readers that move last, whose tasks are the same, none.
-_STEPS = (
-    "preflight@entry",
-    "create_topics@entry",
-    "seed_groups@entry",
-    "approve_producers@entry",
-    "compare_topics@entry",
-    "switch_producers.*@entry",
-    "cutover@entry",
-    *(
-        f"{service}.{step}@entry"
-        for service in ("fulfilment", "billing")
-        for step in ("drained", "switch", "consuming")
-    ),
-    "fulfilment.cutover@entry",
-    "coverage@entry",
-    "evidence@entry",
-)
-_BETWEEN = (
-    "create_topics@created",
-    "seed_groups@planted",
-    "switch_producers.order-api@stopped",
-    "switch_producers.order-api@restarted",
-    "switch_producers.payments@configured",
-    "switch_producers.payments@recorded",
-    "cutover@frozen",
-    "fulfilment.drained@proved",
-    "fulfilment.switch@looked",
-    "fulfilment.switch@stopped",
-    "fulfilment.switch@configured",  # the third kill: its retries are used up, it has to be cleared
-    "fulfilment.switch@restarted",
-    "fulfilment.cutover@frozen",
-    "billing.switch@configured",
-    "audit.switch@restarted",
-    "analytics.switch@recorded",
-    "coverage@told",
-    "evidence@published",
-    "gate@finished",
-)
-_OF_PRODUCERS = tuple(
-    f"{task}@entry"
-    for task in (
-        "preflight",
-        "create_topics",
-        "seed_groups",
-        "approve_producers",
-        "compare_topics",
-        "cutover",
-        "coverage",
-    )
-)
-_OF_READERS = tuple(
-    f"{service}.{step}"
-    for service in ("audit", "billing", "analytics", "shipping")
-    for step in ("drained@entry", "switch@entry", "switch@restarted", "consuming@entry")
-)
+def _every_step(flow: Flow) -> tuple[str, ...]:
+    return ("*@entry",)
+
+
+def _steps(flow: Flow) -> tuple[str, ...]:
+    """For what takes long to come back: of services whose tasks are the same as others', none."""
+    return flow.steps
+
+
+def _attempts(flow: Flow) -> tuple[str, ...]:
+    """Every step, and an approval's second half."""
+    return ("*@entry", "*@execute_complete")
+
+
+def _watches(flow: Flow) -> tuple[str, ...]:
+    return ("*@watched",)
+
+
+def _producing(service: str) -> Callable[[Flow], tuple[str, ...]]:
+    return lambda flow: tuple(point.format(service=service) for point in flow.producing)
+
 
 VICTIMS = (
-    Victim("worker", (*_EVERY_STEP, "*@execute_complete"), kill_tasks),
-    Victim("worker_between", _BETWEEN, kill_tasks),
-    Victim(
-        "worker_keeper",
-        ("seed_groups@planted", "switch_producers.*@stopped", "fulfilment.switch@restarted", "evidence@published"),
-        kill_keepers,
-        together=1.0,
-    ),
-    Victim(
-        "two_attempts",
-        ("seed_groups@planted", "switch_producers.order-api@stopped", "fulfilment.switch@configured", "gate@finished"),
-        two_attempts,
-    ),
-    Victim("scheduler", (*_STEPS, "gate@entry"), kill_component("scheduler"), together=1.0),
-    Victim("triggerer", ("*@watched",), kill_component("triggerer"), defer=True, together=1.5),
-    Victim("source_broker", _STEPS, kill_broker("source"), together=0.5, repeats=_any_last_batch),
-    Victim("target_broker", _STEPS, kill_broker("target"), together=0.5, repeats=_any_last_batch),
-    Victim("source_dropped", _STEPS, drop_network("source"), together=0.5, repeats=_any_last_batch),
-    Victim("source_stalled", _STEPS, stall_network("source"), together=0.5, repeats=_any_last_batch),
-    Victim("target_dropped", _STEPS, drop_network("target"), together=0.5, repeats=_any_last_batch),
-    Victim("target_stalled", _STEPS, stall_network("target"), together=0.5, repeats=_any_last_batch),
-    Victim("supervisor", _STEPS, kill_supervisor, together=0.5),
-    Victim(
-        "order-api",
-        (*_OF_PRODUCERS, "switch_producers.order-api@entry", "switch_producers.order-api@restarted"),
-        kill_service("order-api"),
-    ),
-    Victim(
-        "payments",
-        (*_OF_PRODUCERS, "switch_producers.payments@entry", "switch_producers.payments@restarted"),
-        kill_service("payments"),
-    ),
-    Victim(
-        "fulfilment",
-        (
-            *_OF_PRODUCERS,
-            *(f"fulfilment.{step}@entry" for step in ("drained", "switch", "consuming", "cutover")),
-            "fulfilment.switch@restarted",
-        ),
-        kill_service("fulfilment"),
-    ),
-    Victim("readers", _OF_READERS, kill_own_service, repeats=_its_last_batch),
-    Victim("full_disk", _EVERY_STEP, fill_disk, together=0.5, around=_small_disk),
+    Victim("worker", _attempts, kill_tasks),
+    Victim("worker_between", lambda flow: flow.between, kill_tasks),
+    Victim("worker_keeper", lambda flow: flow.alone, kill_keepers, together=1.0),
+    Victim("two_attempts", lambda flow: flow.twice, two_attempts),
+    Victim("scheduler", lambda flow: (*flow.steps, "gate@entry"), kill_component("scheduler"), together=1.0),
+    Victim("triggerer", _watches, kill_component("triggerer"), defer=True, together=1.5),
+    Victim("source_broker", _steps, kill_broker("source"), together=0.5, repeats=_any_last_batch),
+    Victim("target_broker", _steps, kill_broker("target"), together=0.5, repeats=_any_last_batch),
+    Victim("source_dropped", _steps, drop_network("source"), together=0.5, repeats=_any_last_batch),
+    Victim("source_stalled", _steps, stall_network("source"), together=0.5, repeats=_any_last_batch),
+    Victim("target_dropped", _steps, drop_network("target"), together=0.5, repeats=_any_last_batch),
+    Victim("target_stalled", _steps, stall_network("target"), together=0.5, repeats=_any_last_batch),
+    Victim("supervisor", _steps, kill_supervisor, together=0.5),
+    Victim("order-api", _producing("order-api"), kill_service("order-api")),
+    Victim("payments", _producing("payments"), kill_service("payments")),
+    Victim("fulfilment", lambda flow: flow.processing, kill_service("fulfilment")),
+    Victim("readers", lambda flow: flow.reading, kill_own_service, repeats=_its_last_batch),
+    Victim("full_disk", _every_step, fill_disk, together=0.5, around=_small_disk),
 )

@@ -26,6 +26,7 @@ BEHIND = {
     "kafka_migration.steps.topics:create_topics": "created",
     "kafka_migration.steps.seeds:plant": "planted",
     "kafka_migration.steps.switch:ensure_seeds": "looked",
+    "kafka_migration.steps.seconds:ensure_seeds": "looked",
     "kafka_migration.services.supervisor:SupervisorController.stop": "stopped",
     "kafka_migration.services.supervisor:SupervisorController.configure": "configured",
     "kafka_migration.services.supervisor:SupervisorController.start": "restarted",
