@@ -83,8 +83,13 @@ class Daemon:
     def content(self, program: str) -> str:
         return (self.folder / f"{program}.env").read_text()
 
-    def control(self, method: str, *args: str) -> None:
-        Supervisord(self.parts["socket"], "shop", "pw").call(method, *args)
+    def control(self, method: str, *args: str | bool) -> Any:
+        return Supervisord(self.parts["socket"], "shop", "pw").call(method, *args)
+
+    def stop_all(self) -> None:
+        # Waiting inside the call would take a second: supervisord looks that often at what it waits for.
+        self.control("stopAllProcesses", False)
+        eventually(lambda: not any(one["pid"] for one in self.control("getAllProcessInfo")), "all programs to stop")
 
     def journal(self) -> list[tuple[str, str, str]]:
         """(start or stop, program, address) in the order in which it happened."""
@@ -224,7 +229,7 @@ class Town:
 
     def stop_all(self) -> None:
         """The daemon as it was found: nothing runs, and nothing has been written down."""
-        self.daemon.control("stopAllProcesses")
+        self.daemon.stop_all()
         (self.daemon.folder / "journal").unlink(missing_ok=True)
 
     @property
