@@ -86,6 +86,12 @@ class Daemon:
     def control(self, method: str, *args: str | bool) -> Any:
         return Supervisord(self.parts["socket"], "shop", "pw").call(method, *args)
 
+    def start(self, program: str) -> None:
+        """Start a program as its owner does, and return when it says that it has started."""
+        before = len(self.journal())
+        self.control("startProcess", program)
+        eventually(lambda: len(self.journal()) > before, f"program {program} to say that it has started")
+
     def stop_all(self) -> None:
         # Waiting inside the call would take a second: supervisord looks that often at what it waits for.
         self.control("stopAllProcesses", False)
@@ -222,10 +228,7 @@ class Town:
         return spec
 
     def start(self, program: str) -> None:
-        """Start a program as its owner does, and return when it says that it has started."""
-        before = len(self.daemon.journal())
-        self.daemon.control("startProcess", program)
-        eventually(lambda: len(self.daemon.journal()) > before, f"program {program} to say that it has started")
+        self.daemon.start(program)
 
     def stop_all(self) -> None:
         """The daemon as it was found: nothing runs, and nothing has been written down."""

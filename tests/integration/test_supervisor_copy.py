@@ -60,7 +60,7 @@ def _settings_of(daemon: Daemon) -> list[Path]:
 
 def running(daemon: Daemon, program: str) -> None:
     daemon.env(program, KAFKA_BOOTSTRAP_SERVERS="source:9092", MODE="'as it is'  # kept")
-    daemon.control("startProcess", program)
+    daemon.start(program)
 
 
 def test_copy_reads_the_same_settings_with_the_other_address_and_the_original_is_untouched(daemon: Daemon) -> None:
