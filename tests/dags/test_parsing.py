@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.dags.conftest import AirflowHome, Ended
+
+if TYPE_CHECKING:
+    from airflow.sdk import DAG
 
 _ROOT = Path(__file__).parents[2]
 
@@ -51,3 +55,191 @@ def test_what_every_process_imports_is_light(airflow_home: AirflowHome, module: 
         timeout=120,
     )
     assert unwanted.isdisjoint(told.stdout.split())
+
+
+# -- the shape of the DAGs that the files in `dags/` make
+
+_SHOP = """\
+plan: {name}
+scheme: SCHEME
+order: ORDER
+source: {{connection: kafka_source}}
+target: {{connection: kafka_target}}
+topics: {{include: [orders, parcels]}}
+services:
+  - name: api
+    produces: [orders]
+    controller: {{kind: supervisor, connection: shop, program: api, env_file: api.env}}
+  - name: depot
+    consumes: [{{group: depot, topics: [orders]}}]
+    produces: [parcels]
+    controller: {{kind: supervisor, connection: shop, program: depot, env_file: depot.env}}
+    SECOND
+  - name: books
+    consumes: [{{group: books, topics: [orders, parcels]}}]
+    controller: {{kind: supervisor, connection: shop, program: books, env_file: books.env}}
+    SECOND
+"""
+
+
+def shop(scheme: str = "producers_first", order: str = "strict") -> str:
+    second = "second: {{kind: copy}}" if scheme == "producers_later" else ""
+    return _SHOP.replace("SCHEME", scheme).replace("ORDER", order).replace("SECOND", second)
+
+
+@pytest.fixture
+def dags_of(airflow_home: AirflowHome) -> Iterator[Callable[..., dict[str, DAG]]]:
+    """The DAGs of one plan, by their purpose, as the files in `dags/` make them."""
+    written: list[Path] = []
+
+    def made(text: str) -> dict[str, DAG]:
+        from airflow.dag_processing.dagbag import DagBag
+
+        written.append(airflow_home.write_plan("shop", text=text))
+        bag = DagBag(dag_folder=str(_ROOT / "dags"))
+        assert not bag.import_errors
+        return {dag_id.removeprefix("shop."): dag for dag_id, dag in bag.dags.items() if dag_id.startswith("shop.")}
+
+    yield made
+    for file in written:
+        file.unlink(missing_ok=True)
+
+
+def order_of(dag: DAG) -> list[str]:
+    return [task.task_id for task in dag.topological_sort()]
+
+
+def behind(dag: DAG, task: str) -> set[str]:
+    """All that comes after a task."""
+    return dag.get_task(task).get_flat_relative_ids(upstream=False)
+
+
+def headings(dag: DAG) -> dict[str, set[str]]:
+    """The tasks by the side that they move services to."""
+    found: dict[str, set[str]] = {}
+    for task in dag.tasks:
+        found.setdefault(str(getattr(task, "heading", None)), set()).add(task.task_id)
+    return found
+
+
+def test_scheme_2_starts_seconds_before_anything_is_written_for_them_and_closes_originals_last(
+    dags_of: Callable[..., dict[str, DAG]],
+) -> None:
+    dag = dags_of(shop("producers_later", "relaxed") + "approvals: [producers, close_originals]\n")["migrate"]
+    assert order_of(dag) == [
+        "preflight",
+        "create_topics",
+        "seed_groups",
+        *("seconds.depot.start", "seconds.depot.ready", "seconds.books.start", "seconds.books.ready"),
+        "approve_producers",
+        "compare_topics",
+        "switch_producers.api",
+        "cutover",
+        *("depot.keeping_up", "depot.drained", "depot.approve", "depot.close", "depot.cutover"),
+        *("books.keeping_up", "books.drained", "books.approve", "books.close"),
+        "coverage",
+        "evidence",
+        "gate",
+    ]
+    assert {"seconds.depot.ready", "seconds.books.ready"} == dag.get_task("approve_producers").upstream_task_ids
+    assert "books.keeping_up" in behind(dag, "depot.cutover"), "it reads what the processor writes"
+
+
+def test_rollback_in_order_moves_every_reader_to_the_target_before_a_producer_returns(
+    dags_of: Callable[..., dict[str, DAG]],
+) -> None:
+    dag = dags_of(shop())["rollback"]
+    forth = [
+        *("forth.depot.drained", "forth.depot.switch", "forth.depot.consuming", "forth.depot.cutover"),
+        *("forth.books.drained", "forth.books.switch", "forth.books.consuming"),
+    ]
+    assert order_of(dag) == [
+        *("preflight", "approve_rollback", "begin", "source_point"),
+        *forth,
+        *("switch_producers.api", "cutover"),
+        *("depot.drained", "depot.switch", "depot.consuming", "depot.cutover"),
+        *("books.drained", "books.switch", "books.consuming"),
+        *("coverage", "evidence", "gate"),
+    ]
+    for task in forth:
+        assert "switch_producers.api" in behind(dag, task)
+    assert headings(dag)["target"] == {"source_point", *forth}
+    assert headings(dag)["source"] == set(order_of(dag)) - {"source_point", *forth}
+
+
+def test_rollback_with_relaxed_order_returns_the_producers_at_once(dags_of: Callable[..., dict[str, DAG]]) -> None:
+    dag = dags_of(shop(order="relaxed"))["rollback"]
+    assert order_of(dag) == [
+        *("preflight", "approve_rollback", "begin", "forth_source_point", "switch_producers.api", "cutover"),
+        *("depot.forth_drained", "depot.forth_switch", "depot.forth_consuming", "depot.forth_cutover"),
+        *("depot.drained", "depot.switch", "depot.consuming", "depot.cutover"),
+        *("books.forth_drained", "books.forth_switch", "books.forth_consuming"),
+        *("books.drained", "books.switch", "books.consuming"),
+        *("coverage", "evidence", "gate"),
+    ]
+    assert headings(dag)["target"] == {task for task in order_of(dag) if "forth_" in task}
+
+
+def test_rollback_of_scheme_2_starts_the_originals_before_the_producers_return(
+    dags_of: Callable[..., dict[str, DAG]],
+) -> None:
+    dag = dags_of(shop("producers_later", "relaxed") + "approvals: [close_originals]\n")["rollback"]
+    assert order_of(dag) == [
+        *("preflight", "approve_rollback", "begin"),
+        *("seconds.depot.start", "seconds.depot.ready", "seconds.books.start", "seconds.books.ready"),
+        *("switch_producers.api", "cutover"),
+        *("depot.keeping_up", "depot.drained", "depot.close", "depot.cutover"),
+        *("books.keeping_up", "books.drained", "books.close"),
+        *("coverage", "evidence", "gate"),
+    ]
+    assert set(headings(dag)) == {"source"}
+
+
+def test_person_is_asked_on_the_way_there_and_on_the_way_back(dags_of: Callable[..., dict[str, DAG]]) -> None:
+    by_hand = "{{kind: supervisor, connection: shop, program: books, env_file: books.env}}"
+    made = dags_of(shop().replace(by_hand, "{{kind: manual}}"))
+    assert [task for task in order_of(made["migrate"]) if "by_hand" in task] == ["books.by_hand_books"]
+    assert [task for task in order_of(made["rollback"]) if "by_hand" in task] == [
+        "forth.books.by_hand_books",
+        "books.by_hand_books",
+    ]
+    twice = dags_of(
+        shop("producers_later", "relaxed").replace(
+            f"{by_hand}\n    second: {{{{kind: copy}}}}", "{{kind: manual}}\n    second: {{kind: manual}}"
+        )
+    )
+    for dag in twice.values():
+        assert [task for task in order_of(dag) if "by_hand" in task] == [
+            "seconds.books.by_hand_books",
+            "books.close_by_hand_books",
+        ]
+
+
+def test_evidence_waits_for_every_task_and_the_gate_for_the_evidence(dags_of: Callable[..., dict[str, DAG]]) -> None:
+    for text in (shop(), shop(order="relaxed"), shop("producers_later", "relaxed")):
+        for dag in dags_of(text).values():
+            others = set(dag.task_ids) - {"evidence", "gate"}
+            assert dag.get_task("evidence").get_flat_relative_ids(upstream=True) == others
+            assert dag.get_task("gate").upstream_task_ids == {"evidence"}
+
+
+def test_parameters_are_those_of_the_purpose(dags_of: Callable[..., dict[str, DAG]]) -> None:
+    made = dags_of(shop())
+    assert set(made["migrate"].params) == {"dry_run", "reason"}
+    assert set(made["rollback"].params) == {"dry_run", "reason", "disorder"}
+
+
+def test_parameter_of_another_purpose_is_refused(airflow_home: AirflowHome, run_dag: Callable[..., Ended]) -> None:
+    airflow_home.write_plan("acts")
+    ended = run_dag("acts.migrate", disorder=True)
+    assert ended.tasks == {"preflight": "failed", "second": "upstream_failed"}
+    assert "parameters that there are not: disorder" in ended.log
+    assert "Known are dry_run, reason" in ended.log
+
+
+def test_plan_that_does_not_load_has_one_dag_that_shows_why_and_no_rollback(
+    dags_of: Callable[..., dict[str, DAG]],
+) -> None:
+    assert {purpose: order_of(dag) for purpose, dag in dags_of("plan: shop\nshceme: x\n").items()} == {
+        "migrate": ["invalid_plan"]
+    }
