@@ -15,6 +15,7 @@ from tests.dags.conftest import AirflowHome, Ended
 from airflow_kafka_migration.progress import Progress
 from airflow_kafka_migration.triggers import WaitTrigger
 from kafka_migration.errors import ClusterUnreachable
+from kafka_migration.sides import Side
 from kafka_migration.waiting import Look, Outcome
 
 
@@ -155,6 +156,11 @@ class TestTrigger:
         assert one.target is other.target
         assert one.source is not one.target
 
+    def test_it_watches_the_way_that_its_step_goes_and_shares_clients_with_the_other_way(self) -> None:
+        (_, there), (_, back) = trigger()._open(), trigger(heading="source")._open()
+        assert (there.destination.side, back.destination.side) == (Side.TARGET, Side.SOURCE)
+        assert there.origin is back.destination
+
     def test_cancelled_it_ends_without_an_event(self, monkeypatch: pytest.MonkeyPatch) -> None:
         steps.countdown.reset(left=1_000_000)
 
@@ -186,10 +192,13 @@ def test_progress_is_told_when_it_changes_and_never_floods() -> None:
     assert told == ["10 left", "6 left", "2 left", "0 left", "0 left"]
 
 
-def trigger(deadline: float | None = None, connections: dict[str, str] | None = None) -> WaitTrigger:
+def trigger(
+    deadline: float | None = None, connections: dict[str, str] | None = None, heading: str = "target"
+) -> WaitTrigger:
     return WaitTrigger(
         step="tests.dags.steps:countdown",
         connections=connections or {"source": "kafka_source", "target": "kafka_target"},
+        heading=heading,
         brief={"left": steps.countdown.left},
         memory={},
         deadline=deadline or time.time() + 60,
