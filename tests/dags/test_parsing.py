@@ -134,15 +134,16 @@ def test_scheme_2_starts_seconds_before_anything_is_written_for_them_and_closes_
         "approve_producers",
         "compare_topics",
         "switch_producers.api",
-        "cutover",
-        *("depot.keeping_up", "depot.drained", "depot.approve", "depot.close", "depot.cutover"),
-        *("books.keeping_up", "books.drained", "books.approve", "books.close"),
+        *("cutover", "keeping_up.depot", "keeping_up.books"),
+        *("depot.drained", "depot.approve", "depot.close", "depot.cutover"),
+        *("books.drained", "books.approve", "books.close"),
         "coverage",
         "evidence",
         "gate",
     ]
     assert {"seconds.depot.ready", "seconds.books.ready"} == dag.get_task("approve_producers").upstream_task_ids
-    assert "books.keeping_up" in behind(dag, "depot.cutover"), "it reads what the processor writes"
+    assert {"cutover", "keeping_up.depot", "keeping_up.books"} == dag.get_task("depot.drained").upstream_task_ids
+    assert "books.drained" in behind(dag, "depot.cutover"), "it reads what the processor writes"
 
 
 def test_rollback_in_order_moves_every_reader_to_the_target_before_a_producer_returns(
@@ -187,9 +188,9 @@ def test_rollback_of_scheme_2_starts_the_originals_before_the_producers_return(
     assert order_of(dag) == [
         *("preflight", "approve_rollback", "begin"),
         *("seconds.depot.start", "seconds.depot.ready", "seconds.books.start", "seconds.books.ready"),
-        *("switch_producers.api", "cutover"),
-        *("depot.keeping_up", "depot.drained", "depot.close", "depot.cutover"),
-        *("books.keeping_up", "books.drained", "books.close"),
+        *("switch_producers.api", "cutover", "keeping_up.depot", "keeping_up.books"),
+        *("depot.drained", "depot.close", "depot.cutover"),
+        *("books.drained", "books.close"),
         *("coverage", "evidence", "gate"),
     ]
     assert set(headings(dag)) == {"source"}

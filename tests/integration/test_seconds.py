@@ -304,7 +304,7 @@ def test_straggler_that_nobody_has_read_keeps_the_original_open(shop: Shop, monk
 def test_close_killed_between_stop_and_record_is_finished_by_the_next_run(shop: Shop) -> None:
     shop.to_the_close()
     current = current_pass(shop.run.records)
-    current.set_leaving("two", True)
+    current.set_leaving("two", shop.run.now())
     shop.run.departing("two").stop()
     assert stopping(preflight(shop.again())) == set(), "it is stopped by this plan"
     seconds.close(shop.again(), unit="two")
