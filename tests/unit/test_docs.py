@@ -14,6 +14,7 @@ import yaml
 from kafka_migration.plan.load import parse_plan
 from kafka_migration.plan.model import NOT_YET_KEYS, NOT_YET_VALUES
 from kafka_migration.plan.schema import plan_schema
+from kafka_migration.sides import Side
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -158,7 +159,10 @@ def _text(node: ast.AST) -> str:
 
 
 def _finding_prefixes() -> Iterator[str]:
-    """What stands before the slash in the id of each `Finding(...)`; that of the coverage suite with each rule."""
+    """What stands before the slash in the id of each `Finding(...)`.
+
+    What varies there is the rule in the coverage suite, elsewhere the side.
+    """
     for file in SOURCES:
         tree = ast.parse(file.read_text(encoding="utf-8"))
         calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
@@ -170,7 +174,7 @@ def _finding_prefixes() -> Iterator[str]:
             if slash and _ANYTHING not in prefix:
                 yield prefix
             elif slash:
-                yield from (prefix.replace(_ANYTHING, rule) for rule in rules)
+                yield from (prefix.replace(_ANYTHING, each) for each in rules or list(Side))
 
 
 def _keys(schema: dict[str, Any], part: dict[str, Any], path: str) -> Iterator[tuple[str, tuple[str, str]]]:
@@ -194,6 +198,9 @@ def _inner(schema: dict[str, Any], value: dict[str, Any]) -> dict[str, Any] | No
     """The mapping that a value is, or that the entries of a list are; None for a value by itself."""
     if "$ref" in value:
         return _resolved(schema, value)
+    alternatives = [a for a in value.get("anyOf", ()) if a.get("type") != "null"]
+    if len(alternatives) == 1 and "$ref" in alternatives[0]:
+        return _resolved(schema, alternatives[0])
     return _inner(schema, value["items"]) if value.get("type") == "array" else None
 
 
