@@ -25,8 +25,9 @@ class Flow:
     """`text` is the plan under a name of its own; `begin` brings the open shop into the state it begins from.
 
     `ends_on_target`: where every group must read at the end. `order_may_bend`: messages out of order are no fault.
-    Points `<task>@<moment>`: `steps`, for a victim that takes long to come back; `between` deed and record; `alone`, where a task goes on without its keeper; `twice`,
-    where a second attempt joins the first; `producing`, `processing`, `reading`, where those services are killed.
+    Points `<task>@<moment>`: `steps`, for a victim that takes long to come back; `between` deed and record; `alone`,
+    where a task goes on without its keeper; `twice`, where a second attempt joins the first; `producing`, `processing`
+    and `reading`, where those services are killed.
     """
 
     name: str
