@@ -393,6 +393,8 @@ def to_the_cutover(run: Run, life: Life | None = None) -> None:
     """Everything up to the first cutover point, as the scheme has it, without the preflight."""
     topics.create(run)
     seeds.seed(run)
+    if life:  # what is written and read from here on lies between where a group began and its cutover point
+        life.turns(2)
     if run.seconds:
         for unit in run.graph.readers:
             seconds.start(run, unit=unit.name)

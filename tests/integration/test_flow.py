@@ -82,7 +82,7 @@ def moved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moved]:
         after_first = _look(run, shop)
         again = migrate(replace(run, run_id="second"))
         after_again = _look(run, shop)
-        services = observe_all(run.controllers.values())
+        services = observe_all(run.controllers)
         _wait_for_business(shop)
         shop.stop_producers()
         counted = wait_until_complete(shop.witness_directory, readers(), timeout=60, quiet=15)
