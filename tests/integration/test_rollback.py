@@ -248,6 +248,58 @@ def test_group_that_stays_and_is_active_with_an_empty_partition_keeps_nobody_fro
         assert town.state(plan) == before
 
 
+# -- producers that wait, stopped, for the processor of a topic that they write as well
+
+
+@pytest.fixture
+def held(town: Town) -> tuple[Plan, Life]:
+    """one -> orders -> three -> shipments, which two writes too; four reads shipments."""
+    [orders], [shipments] = town.source.topic("orders"), town.source.topic("shipments")
+    plan = town.plan(
+        [
+            town.service("one", produces=[orders]),
+            town.service("two", produces=[shipments]),
+            town.service("three", produces=[shipments], reads={town.named("three"): [orders]}),
+            town.service("four", reads={town.named("four"): [shipments]}),
+        ]
+    )
+    life = Life(town, plan)
+    life.turns(2)
+    return plan, life
+
+
+@pytest.mark.parametrize("stands", ["held", "everything moved"])
+def test_held_producer_comes_back_with_its_processor_and_no_key_is_interleaved(
+    town: Town, held: tuple[Plan, Life], stands: str
+) -> None:
+    plan, life = held
+    if stands == "held":
+        to_the_cutover(town.run(plan), life)
+    else:
+        move_all(town.run(plan), life)
+    life.turns(2)
+    run = town.run(plan, "back", "rollback")
+    roll_back(run, life)
+    assert {one.observe().side for one in run.controllers.values()} == {Side.SOURCE}
+    life.turns(2)
+    life.finish()
+    assert life.read == {(group, topic): life.written[topic] for group, topic in life.read}
+
+
+def test_producer_that_was_held_before_anybody_moved_is_started_again(town: Town, held: tuple[Plan, Life]) -> None:
+    plan, life = held
+    forward = town.run(plan)
+    topics.create(forward)
+    seeds.seed(forward)
+    [unit] = [unit for unit in forward.graph.readers if unit.held]
+    switch.hold(forward, unit=unit.name)
+    run = town.run(plan, "back", "rollback")
+    roll_back(run, life)
+    assert {one.observe().side for one in run.controllers.values()} == {Side.SOURCE}
+    stopped = [program for what, program, _ in town.daemon.journal() if what == "stop"]
+    assert stopped == ["two"], "nobody else was touched"
+
+
 # -- killed, repeated, and forth again
 
 
@@ -357,6 +409,16 @@ def test_disorder_leaves_consumers_where_they_are_and_says_in_numbers_what_stays
     assert f"target-unread/{shop.groups['five']}" in refused
 
 
+def test_disorder_can_be_chosen_when_a_rollback_in_order_could_not_go_on(shop: Shop) -> None:
+    """Who has not left the source by then stays there."""
+    to_the_cutover(shop.migration(), shop.life)
+    shop.life.turns(2)
+    assert back.begin(shop.rollback()).data["stays"] == []
+    roll_back(shop.rollback("another", disorder=True), shop.life)
+    assert [program for _, program, _ in shop.town.daemon.journal()].count("five") == 1, "never stopped"
+    shop.all_on_the_source()
+
+
 # -- refused before anything is touched
 
 
@@ -393,6 +455,14 @@ def test_messages_that_the_target_deleted_unread_stop_it_until_they_are_accepted
         {**shop.plan.model_dump(), "accept": [{"finding": finding, "reason": "test data"}]}
     )
     assert found(back.look(shop.town.run(accepting, "back", "rollback")), finding).accepted == "test data"
+
+
+def test_messages_that_the_source_deleted_unread_are_named_as_well(shop: Shop) -> None:
+    shop.life.idle.add(shop.groups["five"])
+    shop.life.turn()
+    to_the_cutover(shop.migration(), shop.life)
+    shop.town.source.delete_before(shop.payments, shop.life.end(shop.payments.topic, Side.SOURCE))
+    assert refused(shop) == {f"rollback-expired/{shop.groups['five']}-on-source": Status.INCONCLUSIVE}
 
 
 def test_dry_run_shows_the_way_back_and_changes_nothing(shop: Shop) -> None:

@@ -74,6 +74,19 @@ def test_service_stays_only_in_a_rollback_that_has_decided_so() -> None:
     assert not a_run("migrate", Side.TARGET, records=records).stays("billing")
 
 
+@pytest.mark.parametrize("begun", ["leaving", "switched"])
+def test_service_that_has_begun_to_return_is_not_sent_to_the_target_again(begun: str) -> None:
+    records = MemoryRecords()
+    open_pass(records)
+    back = a_run("rollback", Side.SOURCE, records=records)
+    if begun == "leaving":
+        back.way_back.set_leaving("billing", 1.0)
+    else:
+        back.way_back.set_switched("billing", "run-1", 1.0)
+    assert back.headed(Side.TARGET).stays("billing")
+    assert not back.stays("billing"), "it still has to be moved, and proven to have drained"
+
+
 def test_service_with_a_second_instance_never_counts_as_one_that_stays() -> None:
     """Its second drains the target in its stead, and that is proven as for all others."""
     back = a_run("rollback", Side.SOURCE, LATER)
