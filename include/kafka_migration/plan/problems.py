@@ -40,7 +40,7 @@ def unknown(what: str, name: object, allowed: Iterable[str]) -> str:
     known = sorted(allowed)
     near = difflib.get_close_matches(str(name), known, n=1)
     meant = f", did you mean {near[0]}?" if near else ""
-    return f"unknown {what}{meant} (allowed: {', '.join(known)})"
+    return f"unknown {what}{meant} (allowed: {', '.join(known) or 'none'})"
 
 
 def _lines(item: ErrorDetails, model: type[BaseModel], data: Any) -> list[str]:
