@@ -58,7 +58,7 @@ def in_order(steps: Steps) -> None:
 
 def at_once(steps: Steps) -> None:
     """Producers return at once; each consumer reads the rest on the target, and goes there for it where it must."""
-    there = steps.toward(Side.TARGET, "forth_")
+    target, there = steps.toward(Side.TARGET), steps.toward(Side.TARGET, "forth_")
 
     def forth_and_home(unit: Unit) -> None:
         steps.in_order(
@@ -80,7 +80,7 @@ def at_once(steps: Steps) -> None:
         steps.look_back(),
         steps.approve_rollback(),
         steps.begin(),
-        there.source_point(),
+        target.source_point(),
         steps.switch_producers(),
         steps.cutover(),
         steps.move_readers(forth_and_home),

@@ -16,8 +16,11 @@ PAGES = "/kafka-migration"
 DOCUMENTS = "data_docs"
 """The folder beside the evidence for the pages that checks leave."""
 
-PARAMETERS = {"migrate": frozenset({"dry_run", "reason"}), "rollback": frozenset({"dry_run", "reason", "disorder"})}
-"""What a run may be triggered with, by its purpose; all else stands in the plan."""
+PARAMETERS = frozenset({"dry_run", "reason"})
+"""What a run may be triggered with; all else stands in the plan."""
+
+DISORDER = "disorder"
+"""What some DAGs may be triggered with too: see `offers_disorder`."""
 
 LOCKING = ("migrate", "rollback")
 """The purposes whose runs hold the topics and services that they touch."""
@@ -33,6 +36,11 @@ def plan_of(dag_id: str) -> str:
 
 def purpose_of(dag_id: str) -> str:
     return dag_id.rpartition(".")[2]
+
+
+def offers_disorder(purpose: str, scheme: str) -> bool:
+    """Whether runs may be told that consumers cannot run on the target: rollbacks without second instances there."""
+    return purpose == "rollback" and scheme != "producers_later"
 
 
 def is_dry(context: Context) -> bool:

@@ -17,7 +17,7 @@ from airflow.sdk.bases.operator import BaseOperator
 from airflow_kafka_migration.approvals import PlanApproval, approval
 from airflow_kafka_migration.broken import broken_dag
 from airflow_kafka_migration.closing import EvidenceOperator, GateOperator
-from airflow_kafka_migration.names import FIRST_TASK, PARAMETERS, dag_id
+from airflow_kafka_migration.names import DISORDER, FIRST_TASK, dag_id, offers_disorder
 from airflow_kafka_migration.operators import StepOperator
 from airflow_kafka_migration.sensors import WaitOperator
 from kafka_migration.plan.graph import FIRST_STAGE, Unit
@@ -373,7 +373,7 @@ def _dag(loaded: LoadedPlan, purpose: str) -> DAG:
             "reason": Param(
                 None, type=["null", "string"], title="Reason", description="The change ticket, for the evidence."
             ),
-            **({"disorder": disorder} if "disorder" in PARAMETERS[purpose] else {}),
+            **({DISORDER: disorder} if offers_disorder(purpose, plan.scheme) else {}),
         },
     )
 

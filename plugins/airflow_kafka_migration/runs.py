@@ -15,8 +15,19 @@ from confluent_kafka import KafkaException
 from airflow_kafka_migration.evidence import evidence_root
 from airflow_kafka_migration.hooks import connection_parts, open_clusters
 from airflow_kafka_migration.lock import AirflowClaims, Claim, Touched, hold, holds
-from airflow_kafka_migration.names import DOCUMENTS, FIRST_TASK, LOCKING, PARAMETERS, dag_id, is_dry, purpose_of
+from airflow_kafka_migration.names import (
+    DISORDER,
+    DOCUMENTS,
+    FIRST_TASK,
+    LOCKING,
+    PARAMETERS,
+    dag_id,
+    is_dry,
+    offers_disorder,
+    purpose_of,
+)
 from airflow_kafka_migration.state import AssetRecords, plan_asset
+from kafka_migration.checks.services import refuse_while_going_back
 from kafka_migration.clusters.client import CONNECT_TIMEOUT
 from kafka_migration.errors import PlanChanged, Refused
 from kafka_migration.evidence.bundle import Bundle
@@ -28,6 +39,7 @@ from kafka_migration.sides import Side
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from kafka_migration.plan.model import Plan
     from kafka_migration.records import Records
 
 
@@ -43,8 +55,8 @@ def open_run(
     if as_started:
         loaded = started_plan(context, plan_name)
     else:
-        _only_known_parameters(context)
         loaded = find_plan(plan_name)
+        _only_known_parameters(context, loaded.plan)
         _same_plan(context, loaded, records)
     clusters = replace(open_clusters(loaded.plan, log), heading=Side(heading))
     return Run(
@@ -56,7 +68,7 @@ def open_run(
         seconds=build_seconds(loaded.plan, clusters.addresses, connection_parts),
         records=_DryRecords(records) if is_dry(context) else records,
         dry_run=is_dry(context),
-        disorder=bool(context["params"].get("disorder")),
+        disorder=bool(context["params"].get(DISORDER)),
         other_plans=[
             entry.plan for entry in load_plans() if isinstance(entry, LoadedPlan) and entry.plan != loaded.plan
         ],
@@ -68,11 +80,14 @@ def open_run(
 def take_lock(context: Context, run: Run) -> None:
     """Hold what the run touches, for as long as it is active; it is free for a task whose run holds already.
 
-    A dry run changes nothing and holds nothing. Raises `Locked`, or `ClusterError` when the topics cannot be told.
+    A dry run changes nothing and holds nothing. Raises `Locked`, `Refused` in a migration that is being taken back, or
+    `ClusterError` when the topics cannot be told.
     """
     if run.dry_run or run.purpose not in LOCKING:
         return
     ti = context["ti"]
+    if ti.task_id != FIRST_TASK:  # that one has a finding for it
+        refuse_while_going_back(run)
     began = str(context["dag_run"].start_date)
     claims = AirflowClaims(context, FIRST_TASK)
     if holds(claims, ti.dag_id, ti.run_id, began):
@@ -85,9 +100,9 @@ def take_lock(context: Context, run: Run) -> None:
     )
 
 
-def _only_known_parameters(context: Context) -> None:
+def _only_known_parameters(context: Context, plan: Plan) -> None:
     """Airflow takes any key: a mistyped `dry_run` would be a real run."""
-    known = PARAMETERS[purpose_of(context["ti"].dag_id)]
+    known = PARAMETERS | ({DISORDER} if offers_disorder(purpose_of(context["ti"].dag_id), plan.scheme) else set())
     unknown = sorted(set(context["dag_run"].conf or {}) - known)
     if unknown:
         raise Refused(

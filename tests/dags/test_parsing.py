@@ -171,14 +171,14 @@ def test_rollback_in_order_moves_every_reader_to_the_target_before_a_producer_re
 def test_rollback_with_relaxed_order_returns_the_producers_at_once(dags_of: Callable[..., dict[str, DAG]]) -> None:
     dag = dags_of(shop(order="relaxed"))["rollback"]
     assert order_of(dag) == [
-        *("preflight", "approve_rollback", "begin", "forth_source_point", "switch_producers.api", "cutover"),
+        *("preflight", "approve_rollback", "begin", "source_point", "switch_producers.api", "cutover"),
         *("depot.forth_drained", "depot.forth_switch", "depot.forth_consuming", "depot.forth_cutover"),
         *("depot.drained", "depot.switch", "depot.consuming", "depot.cutover"),
         *("books.forth_drained", "books.forth_switch", "books.forth_consuming"),
         *("books.drained", "books.switch", "books.consuming"),
         *("coverage", "evidence", "gate"),
     ]
-    assert headings(dag)["target"] == {task for task in order_of(dag) if "forth_" in task}
+    assert headings(dag)["target"] == {"source_point", *(task for task in order_of(dag) if "forth_" in task)}
 
 
 def test_rollback_of_scheme_2_starts_the_originals_before_the_producers_return(

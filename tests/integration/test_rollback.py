@@ -26,7 +26,8 @@ from tests.integration.scene import (
 )
 from tests.integration.workbench import eventually
 
-from kafka_migration.errors import FindingsFailed
+from kafka_migration.checks.services import refuse_while_going_back
+from kafka_migration.errors import FindingsFailed, Refused
 from kafka_migration.findings import Status
 from kafka_migration.groups.commits import committed, set_commits
 from kafka_migration.offsets import TopicPartition
@@ -347,10 +348,13 @@ def test_migration_after_a_rollback_is_a_new_pass_and_loses_nothing_either(shop:
 
 def test_migration_is_refused_while_a_rollback_has_not_finished(shop: Shop) -> None:
     to_the_cutover(shop.migration(), shop.life)
+    refuse_while_going_back(shop.migration("cleared"))
     back.begin(shop.rollback())
     with pytest.raises(FindingsFailed) as caught:
         preflight(shop.migration("again"))
     assert "rollback-unfinished/all" in {f.id for f in caught.value.findings}
+    with pytest.raises(Refused, match="being taken back"):  # as any later task of a run that is cleared
+        refuse_while_going_back(shop.migration("cleared"))
 
 
 # -- the other orders

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from confluent_kafka.admin import NewPartitions
@@ -225,6 +226,21 @@ def test_partitions_added_while_seconds_run_are_seeded_with_them_stopped_and_the
     assert moved[:1] == [("stop", "two-twin")]
     assert {program for _, program in moved} == {"two-twin"}, "the original reads on"
     assert report.notes == ["two: stopped while the new partitions were seeded, and started again"]
+
+
+def test_partitions_that_a_killed_attempt_had_added_and_not_seeded_are_seeded_by_the_next(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.seed()
+    admin = shop.town.source.cluster.admin
+    admin.create_partitions([NewPartitions(shop.orders.topic, 3)])[shop.orders.topic].result(timeout=30)
+    with monkeypatch.context() as killed:
+        killed.setattr(topics, "seed", Mock(side_effect=KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            topics.parity(shop.run)
+    topics.parity(shop.run)
+    new = {TopicPartition(shop.orders.topic, number): 0 for number in range(3)}
+    assert committed(shop.town.target.cluster, [shop.group]) == {shop.group: new}
 
 
 # -- close

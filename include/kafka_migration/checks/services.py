@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kafka_migration.checks.scene import Scene
-from kafka_migration.errors import ServiceError
+from kafka_migration.errors import Refused, ServiceError
 from kafka_migration.findings import Finding, Status
 from kafka_migration.plan.model import ControllerSpec
+from kafka_migration.run import ROLLBACK, Run
 from kafka_migration.services.controller import Observation, State
 from kafka_migration.sides import Side
 
@@ -78,10 +79,23 @@ def _seconds(scene: Scene) -> Iterable[Finding]:
             )
 
 
+def refuse_while_going_back(run: Run) -> None:
+    """Raise `Refused` where a task of a migration is cleared whose rollback has begun and not finished."""
+    if run.purpose != ROLLBACK and _is_going_back(run):
+        raise Refused(
+            "this migration is being taken back, and the rollback has not finished; nothing was done. Finish it first:"
+            f" run {run.plan.plan}.rollback"
+        )
+
+
+def _is_going_back(run: Run) -> bool:
+    back = run.way_back
+    return back.number == run.current.number and back.note("stays") is not None and not back.finished
+
+
 def _going_back(scene: Scene) -> Iterable[Finding]:
     """A migration that is being taken back cannot be gone on with."""
-    back = scene.run.way_back
-    if back.number == scene.current.number and back.note("stays") is not None and not back.finished:
+    if _is_going_back(scene.run):
         yield Finding(
             "rollback-unfinished/all",
             Status.FAIL,

@@ -74,7 +74,7 @@ class SupervisorController:
 
     def check(self) -> list[str]:
         problems: list[str] = []
-        looks: list[Callable[[], object]] = [self._info, self._check_file]
+        looks: list[Callable[[], object]] = [self._info, self._check_file, self._check_section]
         looks += [partial(self._changes, side) for side in Side]
         for look in looks:
             try:
@@ -284,6 +284,17 @@ class SupervisorController:
                 f"service {self.service.name}: {self._file} cannot be written from here (the file and its folder must"
                 " be writable)"
             )
+
+    def _check_section(self) -> None:
+        """Where the connection names supervisord's file, it must be there: closing a program changes its section."""
+        if self._parts().get("configuration"):
+            try:
+                find_section(self._configuration(), self._settings.program.rpartition(":")[2])
+            except OSError as error:
+                raise ServiceError(
+                    f"service {self.service.name}: {self._configuration()}, `configuration` in the connection"
+                    f" {self._settings.connection}, cannot be read: {error.strerror}"
+                ) from None
 
     def _read_file(self) -> str:
         try:

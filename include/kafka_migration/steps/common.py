@@ -14,14 +14,19 @@ from kafka_migration.passes import CutoverPoint, Pass
 from kafka_migration.plan.graph import FIRST_STAGE, Graph
 from kafka_migration.plan.model import Service
 from kafka_migration.report import StepReport, Table
-from kafka_migration.run import Run
+from kafka_migration.run import ROLLBACK, Run
 from kafka_migration.services.controller import Controller, Observation
 
 T = TypeVar("T")
 
 
 def check_window(run: Run, doing: str) -> None:
-    """Raise `OutsideWindow` when an irreversible step is reached outside the plan's change window."""
+    """Raise `OutsideWindow` when an irreversible step is reached outside the plan's change window.
+
+    It does not bind a rollback: whoever must go back when the window has closed has to be able to.
+    """
+    if run.purpose == ROLLBACK:
+        return
     window, now = run.plan.window, datetime.fromtimestamp(run.now(), UTC)
     if window.not_before and now < window.not_before:
         raise OutsideWindow(

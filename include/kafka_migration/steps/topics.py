@@ -15,7 +15,7 @@ from kafka_migration.steps.common import check_window, moved_topics, stop_with
 from kafka_migration.steps.seconds import seconds_stopped
 from kafka_migration.steps.seeds import seed
 from kafka_migration.topics.create import add_partitions, create_topics, set_settings
-from kafka_migration.topics.describe import Topic, choose, describe_topics, topic_names
+from kafka_migration.topics.describe import Topic, choose, describe_topics, partitions_of, topic_names
 from kafka_migration.topics.parity import compare, settings_to_correct
 
 
@@ -96,9 +96,11 @@ def parity(run: Run) -> StepReport:
     report.changes += [
         Change(f"partitions of {n}", str(target[n].partitions), str(total)) for n, total in sorted(grown.items())
     ]
-    if new or grown:
-        # Offsets of a group in use cannot be set, and without one a new partition could be read from anywhere.
-        with seconds_stopped(run, {*new, *grown}) as paused:
+    unseeded = _unseeded(run, current)
+    if unseeded:
+        # Also what an attempt had added that was killed, or refused, before it seeded. Offsets of a group in use cannot
+        # be set, and without one a new partition could be read from anywhere.
+        with seconds_stopped(run, unseeded) as paused:
             report.changes += seed(run).changes
         report.notes += paused
     report.findings = _compare(run, source, describe_topics(run.clusters.target, names))
@@ -106,6 +108,24 @@ def parity(run: Run) -> StepReport:
         f"; {len(new)} topics and partitions of {len(grown)} topics added" if new or grown else ""
     )
     return report
+
+
+def _unseeded(run: Run, current: Pass) -> set[str]:
+    """The topics with a partition on the target for which a group that reads it has no seed recorded.
+
+    None once a writer has left: the end of such a partition is then no place to begin any more.
+    """
+    if any(current.leaving(service.name) for service in run.plan.services if service.produces):
+        return set()
+    there = partitions_of(run.clusters.target, moved_topics(current))
+    seeds = current.seeds
+    return {
+        tp.topic
+        for group, consumes in run.plan.groups.items()
+        if consumes.offsets == "group"
+        for tp in there
+        if tp.topic in consumes.topics and tp not in seeds.get(group, {})
+    }
 
 
 def _finished(run: Run, what: str) -> StepReport | None:
