@@ -17,6 +17,8 @@ from tests.integration.workbench import eventually
 from kafka_migration.clusters.client import Cluster, Clusters
 from kafka_migration.clusters.identity import identify
 from kafka_migration.errors import ClusterError, ClusterUnreachable
+from kafka_migration.groups.commits import committed
+from kafka_migration.groups.describe import describe_groups
 from kafka_migration.sides import Side
 
 OF_AN_APPLICATION = {
@@ -39,6 +41,24 @@ OF_AN_APPLICATION = {
 
 def cluster(config: Mapping[str, Any], **kwargs: Any) -> Cluster:
     return Cluster(Side.SOURCE, "kafka_source", config, **kwargs)
+
+
+def test_a_client_that_found_no_broker_is_not_asked_again(source: RunningCluster) -> None:
+    """One may go on finding none after they are back: see `Cluster.group_admin`."""
+    there = cluster({"bootstrap.servers": source.bootstrap_servers})
+    first = there.admin
+    assert there.group_admin is first
+    with pytest.raises(ClusterUnreachable):
+        raise there.error(KafkaError(KafkaError._TRANSPORT), "asking")
+    assert there.admin is not first
+    assert committed(there, ["nobody"]) == {"nobody": {}}
+
+
+def test_no_group_is_asked_of_a_cluster_that_does_not_answer() -> None:
+    nobody = cluster({"bootstrap.servers": f"127.0.0.1:{_closed_port()}"})
+    for ask in (committed, describe_groups):
+        with pytest.raises(ClusterUnreachable, match="looking whether it answers"):
+            ask(nobody, ["billing"])
 
 
 def test_every_unreachable_cluster_is_told_within_ten_seconds_with_its_cause(

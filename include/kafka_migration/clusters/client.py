@@ -87,12 +87,25 @@ class Cluster:
 
     @property
     def admin(self) -> AdminClient:
-        """One admin client for the life of this object; safe for threads."""
+        """One admin client for as long as it finds brokers; safe for threads."""
         with self._lock:
             if self._admin is None:
                 with self._valid_settings():
                     self._admin = AdminClient(self.config)
             return self._admin
+
+    @property
+    def group_admin(self) -> AdminClient:
+        """The admin client for what a group's coordinator answers, once any broker has. Raises `ClusterUnreachable`.
+
+        librdkafka aborts the process when a connection breaks under such a request (confluentinc/librdkafka 4605), so
+        none is sent while it is known that nobody answers.
+        """
+        admin = self.admin
+        self.wait(
+            admin.describe_cluster(request_timeout=CONNECT_TIMEOUT), "looking whether it answers", CONNECT_TIMEOUT
+        )
+        return admin
 
     @contextlib.contextmanager
     def reader(self, isolation: str = "read_committed") -> Iterator[Consumer]:
@@ -122,16 +135,20 @@ class Cluster:
         except KafkaException as error:
             raise self.error(error, doing) from None
         except TimeoutError:
-            raise ClusterUnreachable(f"{self} did not answer within {timeout:.0f} s: {doing}{self._cause()}") from None
+            cause = self._cause()
+            self._leave_client()
+            raise ClusterUnreachable(f"{self} did not answer within {timeout:.0f} s: {doing}{cause}") from None
 
     def error(self, error: KafkaException | KafkaError, doing: str) -> ClusterError:
         """The same error with the cluster, the deed and what librdkafka said of the cause."""
         kafka_error = error.args[0] if isinstance(error, KafkaException) and error.args else error
         if isinstance(kafka_error, KafkaError) and kafka_error.code() in _UNREACHABLE:
-            return ClusterUnreachable(
+            unreachable = ClusterUnreachable(
                 f"{self} could not be reached: {doing}: {kafka_error.str()}{self._cause()}"
                 f"\nCheck the connection {self.connection} and that its brokers can be reached from this host."
             )
+            self._leave_client()
+            return unreachable
         text = kafka_error.str() if isinstance(kafka_error, KafkaError) else str(error)
         name = f" ({kafka_error.name()})" if isinstance(kafka_error, KafkaError) else ""
         return ClusterError(f"{self} refused: {doing}: {text}{name}")
@@ -139,9 +156,10 @@ class Cluster:
     @property
     def causes(self) -> list[str]:
         """What librdkafka said of failures so far, oldest first, each once."""
+        admin = self._admin
         with contextlib.suppress(KafkaException):
-            if self._admin is not None:
-                self._admin.poll(0)
+            if admin is not None:
+                admin.poll(0)
         return list(dict.fromkeys(_CIRCUMSTANCE.sub("", cause) for cause in self._causes.copy()))
 
     @contextlib.contextmanager
@@ -153,6 +171,15 @@ class Cluster:
                 f"the connection {self.connection} of {self} does not make a Kafka client: {error.args[0].str()}"
                 "\nCorrect the connection's extra; its keys are those of librdkafka."
             ) from None
+
+    def _leave_client(self) -> None:
+        """The next call gets a client that knows nothing yet.
+
+        One that has lost a group's coordinator may go on waiting for it for ever (confluentinc/librdkafka 3847): each
+        request timed out for minutes after the broker was back, while a new client was answered at once.
+        """
+        with self._lock:
+            self._admin = None
 
     def _cause(self) -> str:
         return "".join(f"\n    cause: {cause}" for cause in self.causes[-3:])

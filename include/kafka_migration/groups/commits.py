@@ -23,11 +23,15 @@ def committed(cluster: Cluster, groups: Iterable[str]) -> dict[str, dict[TopicPa
     Offsets that a transaction holds open count when it has been committed. Raises `ClusterError` when a partition's
     offset cannot be told: it is never taken for a missing commit.
     """
+    wanted = sorted(set(groups))
+    if not wanted:
+        return {}
+    admin = cluster.group_admin
     futures = {
-        group: cluster.admin.list_consumer_group_offsets(
+        group: admin.list_consumer_group_offsets(
             [ConsumerGroupTopicPartitions(group)], request_timeout=REQUEST_TIMEOUT
         )[group]
-        for group in sorted(set(groups))
+        for group in wanted
     }
     found: dict[str, dict[TopicPartition, int]] = {}
     for group, future in futures.items():
@@ -50,8 +54,9 @@ def set_commits(cluster: Cluster, offsets: Mapping[str, Offsets]) -> None:
 
     Raises `OffsetsRefused` naming each group and partition that was not set.
     """
+    admin = cluster.group_admin
     futures = {
-        group: cluster.admin.alter_consumer_group_offsets(
+        group: admin.alter_consumer_group_offsets(
             [ConsumerGroupTopicPartitions(group, [tp.at(offset) for tp, offset in sorted(wanted.items())])],
             request_timeout=REQUEST_TIMEOUT,
         )[group]

@@ -56,9 +56,12 @@ class Group:
 def describe_groups(cluster: Cluster, groups: Iterable[str]) -> dict[str, Group]:
     """Each group by its id; one that does not exist is there as DEAD."""
     wanted = sorted(set(groups))
+    if not wanted:
+        return {}
+    admin = cluster.group_admin
     futures: dict[Any, Any] = {}
     for i in range(0, len(wanted), _BATCH):
-        futures |= cluster.admin.describe_consumer_groups(wanted[i : i + _BATCH], request_timeout=REQUEST_TIMEOUT)
+        futures |= admin.describe_consumer_groups(wanted[i : i + _BATCH], request_timeout=REQUEST_TIMEOUT)
     found: dict[str, Group] = {}
     for name, future in futures.items():
         try:
