@@ -79,6 +79,8 @@ def run_cell(stage: FaultStage, flow: Flow, victim: Victim) -> CellResult:
         followed.trigger()
         problems = _followed(followed, hits)
         counted = _counted(stage)
+    if not hits.at:
+        problems.append("nothing was hit")
     judged = _Judged(stage, flow, hits, counted)
     left = stage.end_orphans()
     return CellResult(
