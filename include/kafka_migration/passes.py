@@ -137,6 +137,11 @@ class Pass:
         """Record that the group had nothing left since then; its pause, once both ends of it are known."""
         return self._pause(group, "idle", since)
 
+    def idle_since(self, group: str) -> float | None:
+        """From when on the group had nothing left to read where it was, or None."""
+        since: float | None = (self._get(f"pause/{group}") or {}).get("idle")
+        return since
+
     def set_reading(self, group: str, since: float) -> float | None:
         """Record that the group was seen to read where it goes; its pause, once both ends of it are known."""
         return self._pause(group, "reading", since)

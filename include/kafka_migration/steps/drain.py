@@ -154,14 +154,18 @@ class DrainStep:
 
 
 def _idle_since(run: Run, current: Pass, service: Service) -> float:
-    """From when on nothing may have come to the topics that the service reads: the last stop of one of their writers.
+    """From when on nothing may have come to the topics that the service reads: the last of their writers was done then.
 
-    Of a writer in a person's hands that is not known; then it is when the cutover point was frozen.
+    A producer is done when it is about to be stopped, a processor when it had nothing left to read itself. Of a writer
+    in a person's hands neither is known; then it is when the cutover point was frozen.
     """
-    writers = {writer.name for topic in service.reads for writer in run.plan.writers(topic)}
-    stops = [since for name in writers if (since := current.leaving_since(name)) is not None]
+    done = []
+    for writer in {writer.name: writer for topic in service.reads for writer in run.plan.writers(topic)}.values():
+        idle = [since for group in writer.groups if (since := current.idle_since(group)) is not None]
+        left = current.leaving_since(writer.name)
+        done += [max(idle)] if idle else [left] if left is not None else []
     frozen = [found[-1].at for stage in stages_read(run, [service]) if (found := current.points(stage))]
-    return max(stops or frozen, default=run.now())
+    return max(done or frozen, default=run.now())
 
 
 def positions_now(run: Run, current: Pass, name: str) -> dict[str, dict[TopicPartition, Position]]:
