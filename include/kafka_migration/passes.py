@@ -46,7 +46,6 @@ class Pass:
         self._records = records
         self._place = f"pass/{number}/" + ("back/" if heading is Side.SOURCE else "")
         self.number = number
-        self.heading = heading
 
     # -- seeds and beginnings: written by the step that seeds, once
 

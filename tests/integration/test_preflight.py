@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 from tests.conftest import RunningCluster
-from tests.integration.scene import Daemon, Town, found, stopping, supervised
+from tests.integration.scene import Daemon, Town, found, stopping
 from tests.integration.workbench import Workbench, eventually
 
 from demo.jars import java, kafka_classpath
@@ -29,18 +29,6 @@ from kafka_migration.sides import Side
 from kafka_migration.steps import seeds, topics
 from kafka_migration.steps.preflight import preflight, preflight_report
 from kafka_migration.topics.describe import topic_names
-
-
-@pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    with supervised(tmp_path_factory.mktemp("sd")) as one:
-        yield one
-
-
-@pytest.fixture
-def town(source: RunningCluster, target: RunningCluster, daemon: Daemon) -> Iterator[Town]:
-    with Town.of(source.bootstrap_servers, target.bootstrap_servers, daemon) as one:
-        yield one
 
 
 def healthy(town: Town) -> list[dict[str, Any]]:

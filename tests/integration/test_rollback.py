@@ -6,14 +6,12 @@ at the source before it has read the target to its end shows at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from tests.conftest import RunningCluster
 from tests.integration.scene import (
-    Daemon,
     Life,
     Town,
     found,
@@ -21,7 +19,6 @@ from tests.integration.scene import (
     move_all,
     roll_back,
     stopping,
-    supervised,
     to_the_cutover,
 )
 from tests.integration.workbench import eventually
@@ -39,18 +36,6 @@ from kafka_migration.services.controller import State
 from kafka_migration.sides import Side
 from kafka_migration.steps import back, questions, seeds, switch, topics
 from kafka_migration.steps.preflight import preflight, preflight_report
-
-
-@pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    with supervised(tmp_path_factory.mktemp("sd")) as one:
-        yield one
-
-
-@pytest.fixture
-def town(source: RunningCluster, target: RunningCluster, daemon: Daemon) -> Iterator[Town]:
-    with Town.of(source.bootstrap_servers, target.bootstrap_servers, daemon) as one:
-        yield one
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
 from confluent_kafka.admin import NewPartitions
-from tests.conftest import RunningCluster
 from tests.integration.scene import (
     Daemon,
     Life,
@@ -19,7 +18,6 @@ from tests.integration.scene import (
     look_once,
     move_all,
     stopping,
-    supervised,
     to_the_cutover,
     until_done,
 )
@@ -39,18 +37,6 @@ from kafka_migration.steps.consuming import keeping_up, ready
 from kafka_migration.steps.drain import drained
 from kafka_migration.steps.preflight import preflight
 from kafka_migration.waiting import Outcome
-
-
-@pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    with supervised(tmp_path_factory.mktemp("sd")) as one:
-        yield one
-
-
-@pytest.fixture
-def town(source: RunningCluster, target: RunningCluster, daemon: Daemon) -> Iterator[Town]:
-    with Town.of(source.bootstrap_servers, target.bootstrap_servers, daemon) as one:
-        yield one
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from tests.conftest import RunningCluster
-from tests.integration.scene import Daemon, Town, stopping, supervised, to_the_cutover, until_done
+from tests.integration.scene import Town, stopping, to_the_cutover, until_done
 from tests.integration.workbench import eventually
 
 from kafka_migration.errors import OffsetsRefused, OutsideWindow, Refused, ServiceNotBack
@@ -27,18 +25,6 @@ from kafka_migration.steps.preflight import preflight
 from kafka_migration.topics.describe import topic_names
 
 Journal = list[tuple[str, str, str]]
-
-
-@pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    with supervised(tmp_path_factory.mktemp("sd")) as one:
-        yield one
-
-
-@pytest.fixture
-def town(source: RunningCluster, target: RunningCluster, daemon: Daemon) -> Iterator[Town]:
-    with Town.of(source.bootstrap_servers, target.bootstrap_servers, daemon) as one:
-        yield one
 
 
 def seeded(town: Town, services: list[dict[str, Any]], **keys: Any) -> Run:

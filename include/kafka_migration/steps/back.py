@@ -131,7 +131,7 @@ def ways(run: Run) -> list[Way]:
 
 
 def unread_on_target(run: Run) -> dict[str, int]:
-    """By group: visible messages on the target that it has not read there; partitions are read once for all groups."""
+    """By group: visible messages on the target that it has not read there, counted by reading them."""
     there = run.headed(Side.TARGET).current
     seeds = there.seeds
     groups = [g for g, c in run.plan.groups.items() if c.offsets == "group" and g in seeds]
