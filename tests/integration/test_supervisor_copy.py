@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,20 @@ def test_start_at_boot_changes_one_line_and_keeps_the_former_file(daemon: Daemon
     assert len(daemon.configuration.read_text()) == len(text) - 1
     assert six.start_at_boot(True) == [], "it is so already"
     assert six.start_at_boot(False) == ["autostart of six: true -> false"]
+    assert daemon.configuration.read_text() == text
+
+
+def test_start_at_boot_of_services_that_are_closed_side_by_side_keeps_every_line(daemon: Daemon) -> None:
+    names = ("one", "two", "three", "four", "five", "six")
+    text = daemon.configuration.read_text()
+    controllers = [original(daemon, name) for name in names]
+    for _ in range(10):
+        for start in (True, False):
+            with ThreadPoolExecutor(len(names)) as pool:
+                said = list(pool.map(lambda c, start=start: c.start_at_boot(start), controllers))
+            assert all(len(lines) == 1 for lines in said)
+            sections = [find_section(daemon.configuration, name) for name in names]
+            assert {s.value("autostart") for s in sections if s is not None} == {"true" if start else "false"}
     assert daemon.configuration.read_text() == text
 
 

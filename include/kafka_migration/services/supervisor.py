@@ -24,7 +24,7 @@ from kafka_migration.plan.model import VARIABLE, Service, Value
 from kafka_migration.services.controller import Connection, Observation, State
 from kafka_migration.services.env_file import assign, read_content, replace_content, variables
 from kafka_migration.services.processes import variable_in_use
-from kafka_migration.services.program_files import find_section
+from kafka_migration.services.program_files import alone, find_section
 from kafka_migration.services.supervisord import Refusal, Supervisord
 from kafka_migration.sides import Addresses, Side
 
@@ -143,13 +143,14 @@ class SupervisorController:
             return []
         program = self._settings.program.rpartition(":")[2]
         try:
-            section = find_section(self._configuration(), program)
-            if section is None or (section.value("autostart") or "true") == word:
-                return []
-            content = read_content(section.file)
-            changed = content.replace(section.text, section.with_value("autostart", word), 1)
-            replace_content(section.file.with_name(section.file.name + ".previous"), content, like=section.file)
-            replace_content(section.file, changed, like=section.file)
+            with alone(self._configuration()):
+                section = find_section(self._configuration(), program)
+                if section is None or (section.value("autostart") or "true") == word:
+                    return []
+                content = read_content(section.file)
+                changed = content.replace(section.text, section.with_value("autostart", word), 1)
+                replace_content(section.file.with_name(section.file.name + ".previous"), content, like=section.file)
+                replace_content(section.file, changed, like=section.file)
         except OSError as error:
             raise ServiceError(
                 f"{self._named()}: its section in {self._configuration()} could not be changed"
