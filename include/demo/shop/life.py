@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import os
+import select
 import signal
 import sys
 import threading
 
+_STANDARD_INPUT = 0
+
 
 class Life:
-    """Ends with SIGTERM or SIGINT, and when the supervisor dies: nobody could stop the service any more."""
+    """Ends with SIGTERM or SIGINT, and when the supervisor dies: nobody could stop the service any more.
+
+    The supervisor holds the other end of the standard input. That it is gone is seen there, whenever it went; who asks
+    for its parent's number may ask when it has another parent already.
+    """
 
     def __init__(self) -> None:
         self._over = threading.Event()
-        self._parent = os.getppid()
+        self._input = select.poll()
+        self._input.register(_STANDARD_INPUT, select.POLLHUP)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: self._over.set())
 
     @property
     def over(self) -> bool:
-        return self._over.is_set() or os.getppid() != self._parent
+        return self._over.is_set() or any(event & select.POLLHUP for _, event in self._input.poll(0))
 
     def rest(self, seconds: float) -> None:
         """Wait that long, or until the end, but never so long that the end of the parent goes unseen."""
