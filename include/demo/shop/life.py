@@ -6,6 +6,7 @@ import select
 import signal
 import sys
 import threading
+from contextlib import suppress
 
 _STANDARD_INPUT = 0
 
@@ -34,5 +35,10 @@ class Life:
 
 
 def say(text: str) -> None:
-    """One line in the service's own log."""
-    print(text, file=sys.stderr, flush=True)
+    """One line in the service's own log, for as long as its supervisor reads it.
+
+    When that is gone this must not fail: said from a rebalance callback, the error left a client of the KIP-848
+    protocol whose destruction never ended (seen with librdkafka 2.16: its main thread spins).
+    """
+    with suppress(BrokenPipeError):
+        print(text, file=sys.stderr, flush=True)
