@@ -9,6 +9,8 @@ MigrationError
 │   ├── ControllerUnavailable its controller does not answer
 │   ├── SettingMissing        its configuration has no such variable
 │   └── ServiceNotBack        it did not come back after its restart
+├── MirrorError               a mirror, or what runs it, did not do what was asked
+│   └── MirrorUnreachable     what runs it does not answer
 ├── Refused                   a check said no before anything was changed
 │   ├── FindingsFailed        findings that stop: FAIL, or INCONCLUSIVE that nobody accepted
 │   ├── PlanChanged           the plan is not the one that the run started with
@@ -60,6 +62,14 @@ class ClusterUnreachable(ClusterError):
 
 class OffsetsRefused(ClusterError):
     """A group's offsets could not be set."""
+
+
+class MirrorError(MigrationError):
+    """A mirror, or what runs it, refused or failed a request."""
+
+
+class MirrorUnreachable(MirrorError):
+    """What runs the mirror did not answer in time."""
 
 
 class ServiceError(MigrationError):

@@ -1,0 +1,1 @@
+"""MirrorMaker 2: running it, and handing groups over exactly."""

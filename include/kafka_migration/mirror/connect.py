@@ -1,0 +1,284 @@
+"""MirrorMaker 2 on a Kafka Connect cluster: one MirrorSourceConnector, run by Connect's REST API.
+
+It is created stopped, with the offsets from which it copies, so that what is copied is exactly a declared range
+(KIP-980 and KIP-875; tried). No other connector is needed: groups are handed over by this product, exactly, and
+MirrorMaker's own offset sync would write over what was handed over.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+
+from confluent_kafka.admin import NewTopic
+
+from kafka_migration.clusters.client import REQUEST_TIMEOUT
+from kafka_migration.clusters.identity import identify
+from kafka_migration.errors import MirrorError
+from kafka_migration.findings import Finding, Status
+from kafka_migration.mirror.flow import Flow, connector_config
+from kafka_migration.mirror.properties import SOURCE_CONNECTOR, Reader, without_effect
+from kafka_migration.mirror.rest import Connect
+from kafka_migration.offsets import Offsets, TopicPartition
+from kafka_migration.report import Change
+from kafka_migration.topics.describe import describe_topics, topic_names
+
+_STOPPED_WITHIN = 60.0
+_OLDEST = (3, 7)  # creates a connector stopped (KIP-980) and takes its offsets (KIP-875)
+_KEEP_ALL = {"cleanup.policy": "delete", "retention.ms": "-1"}
+
+
+class ConnectMirror:
+    """A flow on one Kafka Connect cluster."""
+
+    def __init__(self, flow: Flow, connect: Connect) -> None:
+        self._flow = flow
+        self._connect = connect
+        self.name = flow.name
+        self.syncs_topic = flow.syncs_topic
+
+    def __str__(self) -> str:
+        return f"mirror {self.name}"
+
+    def check(self) -> list[Finding]:
+        findings = [*self._worker(), *self._others(), *self._syncs()]
+        if not any(f.stops for f in findings):
+            told = f"{self._connect}, version {self._connect.version()}, copies exactly once"
+            findings.insert(0, Finding("mirror-worker/all", Status.PASS, told))
+        return findings
+
+    def _worker(self) -> list[Finding]:
+        connect, flow = self._connect, self._flow
+        worker, wanted = connect.cluster_id(), identify(flow.destination).cluster_id
+        findings = []
+        if worker != wanted:
+            findings.append(
+                Finding(
+                    "mirror-worker/cluster",
+                    Status.FAIL,
+                    f"{connect} belongs to cluster {worker}",
+                    f"{wanted}, the {flow.destination.side} cluster: only there it can write exactly once",
+                    "name a Kafka Connect cluster whose own cluster is the one that it copies to",
+                )
+            )
+        version = connect.version()
+        if _kafka_version(version) < _OLDEST:
+            findings.append(
+                Finding(
+                    "mirror-worker/version",
+                    Status.FAIL,
+                    f"{connect} is of version {version}",
+                    "Kafka 3.7 or newer: it creates connectors stopped, and is told from where they copy",
+                    "update its workers",
+                )
+            )
+        if SOURCE_CONNECTOR not in connect.plugins():
+            findings.append(
+                Finding(
+                    "mirror-worker/plugin",
+                    Status.FAIL,
+                    f"{connect} does not know {SOURCE_CONNECTOR}",
+                    "MirrorMaker among its plugins",
+                    "put connect-mirror and connect-mirror-client on its workers' plugin path",
+                )
+            )
+            return findings
+        return findings + self._configuration()
+
+    def _configuration(self) -> list[Finding]:
+        """What Connect finds wrong, what it does not look at, and what is right and without effect.
+
+        Connect takes a connector without topics: it then runs without a task, and copies nothing (measured).
+        """
+        connect, flow = self._connect, self._flow
+        if not flow.topics:
+            return [
+                Finding(
+                    "mirror-config/topics",
+                    Status.FAIL,
+                    "no service of the plan reads or writes a topic",
+                    "topics to copy",
+                    "name them under services:",
+                )
+            ]
+        problems = connect.validate({"name": self.name, **connector_config(flow, flow.topics)})
+        findings = [
+            Finding(
+                f"mirror-config/{key}", Status.FAIL, "; ".join(errors), "a configuration that Connect takes", _mend(key)
+            )
+            for key, errors in sorted(problems.items())
+        ]
+        findings += [
+            Finding(f"mirror-property/{name}", Status.WARN, f"has no effect: {why}", advice="leave it out")
+            for name, why in sorted(without_effect(flow.properties).items())
+        ]
+        return findings
+
+    def _others(self) -> list[Finding]:
+        """Other connectors that would spoil the copies: of the same topics, or that write offsets of groups."""
+        found = []
+        for name, config in sorted(self._connect.connectors().items()):
+            if name == self.name:
+                continue
+            if _is(config, Reader.SOURCE) and "Identity" in config.get("replication.policy.class", ""):
+                patterns = [part.strip() for part in config.get("topics", ".*").split(",")]
+                same = [t for t in self._flow.topics if any(_matches(pattern, t) for pattern in patterns)]
+                if same:
+                    found.append(
+                        Finding(
+                            f"mirror-other/{name}",
+                            Status.FAIL,
+                            f"connector {name} copies {', '.join(same[:5])} as well",
+                            "one mirror for each topic",
+                            "stop and remove it first; messages would be copied twice",
+                        )
+                    )
+            elif _is(config, Reader.CHECKPOINT) and config.get("sync.group.offsets.enabled", "").lower() == "true":
+                found.append(
+                    Finding(
+                        f"mirror-other/{name}",
+                        Status.INCONCLUSIVE,
+                        f"connector {name} writes offsets of the groups {config.get('groups', '.*')}",
+                        "no other writer of the offsets that are handed over",
+                        "stop it, or accept this finding where none of these groups is the plan's",
+                    )
+                )
+        return found
+
+    def _syncs(self) -> list[Finding]:
+        """Whether the topic of offset syncs, where there is one, keeps all of them."""
+        topic = describe_topics(self._flow.destination, [self.syncs_topic]).get(self.syncs_topic)
+        if topic is None or all(topic.settings[key] == value for key, value in _KEEP_ALL.items()):
+            return []
+        return [
+            Finding(
+                f"mirror-syncs/{self.syncs_topic}",
+                Status.WARN,
+                "not all offset syncs are kept: " + ", ".join(f"{key}={topic.settings[key]}" for key in _KEEP_ALL),
+                ", ".join(f"{key}={value}" for key, value in _KEEP_ALL.items()),
+                "set it so before the mirror starts; else a handover has more to count",
+            )
+        ]
+
+    def create(self, begins: Offsets) -> list[Change]:
+        topics = sorted({tp.topic for tp in begins})
+        self._keep_syncs()
+        config = connector_config(self._flow, topics)
+        there = self._connect.config(self.name)
+        if there is None:
+            self._connect.create_stopped(self.name, config)
+            self._await_stopped()
+            self._refuse_leftovers(begins)
+            before = "absent"
+        else:
+            there.pop("name", None)
+            known = self._connect.positions(self.name)
+            missing = _to_set(begins, known)
+            if there == config and not missing:
+                return []
+            self.stop()
+            self._connect.configure(self.name, config)
+            before = "; ".join(f"{k}={there.get(k)}" for k in sorted(config) if there.get(k) != config[k]) or "there"
+        new = _to_set(begins, self._connect.positions(self.name))
+        self._connect.set_positions(self.name, self._flow.origin.side.value, new)
+        return [Change(f"connector {self.name}", before, f"copies {len(topics)} topics, stopped until it is started")]
+
+    def _refuse_leftovers(self, begins: Offsets) -> None:
+        """Connect keeps the offsets of a connector that is deleted, and gives them to the next of its name (measured).
+
+        Whether their messages are on the destination nobody can tell from here.
+        """
+        further = {tp: at for tp, at in self._connect.positions(self.name).items() if at > begins.get(tp, at)}
+        if further:
+            self._connect.forget(self.name)
+            raise MirrorError(
+                f"a connector {self.name} was deleted and its offsets were not: {_listed(further)}. A new one would go"
+                " on there, and leave out what lies before, though it may not be on the destination. To copy everything"
+                " anew: empty the topics there, create a stopped connector of this name, DELETE its offsets, and delete"
+                " it. To go on: create it as it was."
+            )
+
+    def _keep_syncs(self) -> None:
+        """Make the topic that tells what was copied to where, before MirrorMaker makes one that is compacted."""
+        cluster = self._flow.destination
+        if self.syncs_topic in topic_names(cluster):
+            return
+        made = cluster.admin.create_topics(
+            [NewTopic(self.syncs_topic, 1, -1, config=_KEEP_ALL)],
+            request_timeout=REQUEST_TIMEOUT,
+        )
+        cluster.wait(made[self.syncs_topic], f"creating topic {self.syncs_topic}")
+
+    def resume(self) -> None:
+        self._connect.resume(self.name)
+
+    def stop(self) -> None:
+        if self._connect.config(self.name) is None:
+            return
+        self._connect.stop(self.name)
+        self._await_stopped()
+        self._connect.fence(self.name, self._flow.origin.side.value)
+
+    def state(self) -> str:
+        return self._connect.state(self.name)[0]
+
+    def restart_failed(self) -> list[str]:
+        failed = sorted(self._connect.progress(self.name).failures)
+        if failed:
+            self._connect.restart_failed(self.name)
+        return failed
+
+    def remove(self) -> None:
+        self.stop()
+        self._connect.remove(self.name)
+
+    def _await_stopped(self) -> None:
+        deadline = time.monotonic() + _STOPPED_WITHIN
+        while True:
+            state, tasks = self._connect.state(self.name)
+            if state == "STOPPED" and not tasks:
+                return
+            if time.monotonic() > deadline:
+                raise MirrorError(
+                    f"connector {self.name} has not stopped within {_STOPPED_WITHIN:.0f} s: it is {state} with"
+                    f" {tasks} tasks. Look at the log of its worker, then clear this task."
+                )
+            time.sleep(0.1)
+
+
+def _to_set(begins: Offsets, known: Offsets) -> dict[TopicPartition, int]:
+    """Where a mirror must be told to begin: it is set forward where a new range begins, and never wound back."""
+    return {tp: begin for tp, begin in begins.items() if begin > known.get(tp, 0)}
+
+
+def _matches(pattern: str, topic: str) -> bool:
+    try:
+        return re.fullmatch(pattern, topic) is not None
+    except re.error:
+        return pattern == topic
+
+
+def _is(config: Mapping[str, str], connector: Reader) -> bool:
+    """Whether it is that connector of MirrorMaker; Connect takes the class by its last name as well, short or whole."""
+    return config.get("connector.class", "").rpartition(".")[2].removesuffix("Connector") + "Connector" == connector
+
+
+def _mend(key: str) -> str:
+    """What to do about a property that Connect refuses."""
+    if key == "exactly.once.support":
+        return "set exactly.once.source.support=enabled on every worker"
+    if key.startswith("producer.override."):
+        return "set connector.client.config.override.policy=All on every worker"
+    return "correct mirror.properties in the plan"
+
+
+def _kafka_version(told: str) -> tuple[int, ...]:
+    """Major and minor. Confluent counts four more: its 7.7 is Kafka's 3.7."""
+    major, minor = (int(number) for number in re.findall(r"\d+", told)[:2])
+    return (major - 4 if "-c" in told else major, minor)
+
+
+def _listed(offsets: Offsets) -> str:
+    told = [f"{tp} at {offset:,}" for tp, offset in sorted(offsets.items())]
+    return ", ".join(told[:5]) + (f" and {len(told) - 5} more" if len(told) > 5 else "")

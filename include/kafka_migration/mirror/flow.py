@@ -1,0 +1,54 @@
+"""A flow: the topics of one cluster, copied to another under the same names. And its connector, as Connect takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from kafka_migration.clusters.client import Cluster
+from kafka_migration.mirror.properties import Value, connector_properties
+
+
+@dataclass(frozen=True)
+class Flow:
+    """What is copied: `topics` by name, from one cluster to the other, under the same names.
+
+    `origin_client`, `destination_client`: what Connect needs to reach them beyond their addresses, as properties of the
+    Java client. `properties`: the plan's own.
+    """
+
+    plan: str
+    topics: Sequence[str]
+    origin: Cluster
+    destination: Cluster
+    origin_client: Mapping[str, str] = field(default_factory=dict)
+    destination_client: Mapping[str, str] = field(default_factory=dict)
+    properties: Mapping[str, Value] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return f"{self.plan}.{self.origin.side}-to-{self.destination.side}"
+
+    @property
+    def syncs_topic(self) -> str:
+        """MirrorMaker's own name for the topic of offset syncs, where that lies on the destination (measured)."""
+        return f"mm2-offset-syncs.{self.origin.side.value}.internal"
+
+
+def connector_config(flow: Flow, topics: Iterable[str]) -> dict[str, str]:
+    """The connector's whole configuration. The topics are told one by one, none by a pattern."""
+    return {
+        **connector_properties(flow.properties),
+        "source.cluster.alias": flow.origin.side.value,
+        "target.cluster.alias": flow.destination.side.value,
+        "source.cluster.bootstrap.servers": flow.origin.bootstrap_servers,
+        "target.cluster.bootstrap.servers": flow.destination.bootstrap_servers,
+        **{f"source.cluster.{key}": value for key, value in flow.origin_client.items()},
+        **{f"target.cluster.{key}": value for key, value in flow.destination_client.items()},
+        "topics": ",".join(_exactly(topic) for topic in sorted(topics)),
+    }
+
+
+def _exactly(topic: str) -> str:
+    """A regular expression of Java that this name alone matches; of what a name may hold only the dot means more."""
+    return topic.replace(".", r"\.")
