@@ -11,6 +11,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException
 
@@ -57,12 +58,19 @@ def count_between(
     """
     counts = {tp: [0] * (len(m) - 1) for tp, m in marks.items()}
 
-    def tell(tp: TopicPartition, offset: int) -> None:
-        counts[tp][bisect_right(marks[tp], offset) - 1] += 1
+    def tell(tp: TopicPartition, message: Any) -> None:
+        counts[tp][bisect_right(marks[tp], message.offset()) - 1] += 1
 
     ranges = [OffsetRange(tp, m[0], m[-1]) for tp, m in marks.items()]
     seen = _read(cluster, ranges, stop_at_first=False, tell=tell)
     return {tp: (counts[tp], seen[tp].complete) for tp in marks}
+
+
+def each_visible(
+    cluster: Cluster, ranges: Sequence[OffsetRange], tell: Callable[[TopicPartition, Any], None]
+) -> dict[TopicPartition, Seen]:
+    """Tell of every visible message of these ranges, those of one partition in order; partitions side by side."""
+    return _read(cluster, ranges, stop_at_first=False, tell=tell)
 
 
 @dataclass
@@ -79,7 +87,7 @@ def _read(
     ranges: Sequence[OffsetRange],
     stop_at_first: bool,
     progress: Callable[[int], None] | None = None,
-    tell: Callable[[TopicPartition, int], None] | None = None,
+    tell: Callable[[TopicPartition, Any], None] | None = None,
 ) -> dict[TopicPartition, Seen]:
     if len({r.partition for r in ranges}) < len(ranges):
         raise ValueError("each partition can be read in one range only; count_between takes several marks of one")
@@ -138,7 +146,7 @@ def _read(
                 if state.first is None:
                     state.first = offset
                 if tell is not None:
-                    tell(tp, offset)
+                    tell(tp, message)
                 if stop_at_first or offset + 1 >= state.end:
                     done[tp] = Seen(state.first, state.last, state.count, offset + 1 >= state.end)
                     del reading[tp]
