@@ -40,7 +40,7 @@ def demo(console: Console, settings: Settings) -> Verdict:
     state = paths.state_folder()
     stage: Stage | None = None
     try:
-        stage = _stage(state, "demo", console, plan_of(settings))
+        stage = _stage(state, "demo", console, plan_of(settings), history=settings.history)
         stage.start()
         return migrate(stage, settings, console)
     except Interrupted as interruption:
@@ -172,7 +172,7 @@ def _instance_file(state: Path) -> Path:
     return state / "instance.json"
 
 
-def _stage(state: Path, command: str, console: Console, plan: Path | None = None) -> Stage:
+def _stage(state: Path, command: str, console: Console, plan: Path | None = None, history: bool = False) -> Stage:
     root = paths.checkout()
     return Stage(
         state,
@@ -181,6 +181,7 @@ def _stage(state: Path, command: str, console: Console, plan: Path | None = None
         say=lambda text: say(console, text),
         command=command,
         plan=plan,
+        history=history,
     )
 
 

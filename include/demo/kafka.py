@@ -178,6 +178,10 @@ class KafkaCluster:
     ) -> None:
         self.stop()
 
+    def log_directory(self, node: int) -> Path:
+        """Where the node keeps its partitions."""
+        return self._folder(node) / "data"
+
     def _folder(self, node: int) -> Path:
         return self.directory / f"broker-{node}"
 
@@ -229,7 +233,7 @@ class KafkaCluster:
             "controller.quorum.voters": ",".join(
                 f"{one.node}@127.0.0.1:{one.controller_port}" for one in self.addresses
             ),
-            "log.dirs": str(self._folder(address.node) / "data"),
+            "log.dirs": str(self.log_directory(address.node)),
             "auto.create.topics.enable": "false",
             "group.initial.rebalance.delay.ms": "0",
             "default.replication.factor": replicas,

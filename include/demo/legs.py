@@ -41,7 +41,7 @@ _STOPPED = Leg(
     MIGRATE,
     "the producers to the target, every later approval rejected",
     None,
-    approve_only("approve_topics", "approve_producers"),
+    approve_only("approve_topics", "approve_producers", "approve_handover"),
     rejected=True,
 )
 _ROLLBACK = Leg("rollback", ROLL_BACK, "back to the source, from where the run before has left the shop", "source")
@@ -55,6 +55,7 @@ _LEGS: Mapping[str | None, tuple[Leg, ...]] = {
 _PLANS = {
     "producers_first": Path("plans", "orders.yaml"),
     "producers_later": Path("demo", "plans", "orders_producers_later.yaml"),
+    "mirror_first": Path("demo", "plans", "orders_mirror_first.yaml"),
 }
 
 

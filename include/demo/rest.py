@@ -37,6 +37,9 @@ class Connection:
     login: str | None = None
     password: str | None = None
     description: str = ""
+    host: str | None = None
+    port: int | None = None
+    schema: str | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,9 @@ class AirflowClient:
             "login": connection.login,
             "password": connection.password,
             "description": connection.description,
+            "host": connection.host,
+            "port": connection.port,
+            "schema": connection.schema,
             "extra": json.dumps(connection.extra),
         }
         self._call("POST", "/connections", json=body)

@@ -23,6 +23,12 @@ class Settings:
 
     scheme: str = "producers_first"
     rollback: str | None = None
+    damage: bool = False
+
+    @property
+    def history(self) -> bool:
+        """Whether messages are stored before the shop opens, which have to come along."""
+        return self.scheme == "mirror_first"
 
 
 _ALLOWED = {
@@ -33,8 +39,9 @@ _ALLOWED = {
     "SECURE": ("1",),
 }
 _THERE_NOW = {
-    "SCHEME": ("producers_first", "producers_later"),
+    "SCHEME": ("producers_first", "producers_later", "mirror_first"),
     "ROLLBACK": ("after_producers", "after_consumers"),
+    "DAMAGE": ("1",),
 }
 
 
@@ -52,7 +59,11 @@ def read(assignments: Iterable[str]) -> Settings:
             raise BadSetting(f"{name}={value}: not yet. What there is now: {there}.", "not_yet")
         if value:
             chosen[name.lower()] = value
-    return Settings(**chosen)
+    damage = bool(chosen.pop("damage", None))
+    scheme = chosen.setdefault("scheme", "mirror_first" if damage else "producers_first")
+    if damage and (scheme != "mirror_first" or "rollback" in chosen):
+        raise BadSetting("DAMAGE=1 goes with SCHEME=mirror_first alone, which it implies.", "unknown_value")
+    return Settings(**chosen, damage=damage)
 
 
 def _allowed(name: str) -> str:

@@ -11,14 +11,18 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from demo import leftovers, paths
 from demo.airflow import Airflow, AirflowError, remove_database
 from demo.claim import Claim
+from demo.connect import ConnectWorker
 from demo.kafka import KafkaCluster
 from demo.rest import AirflowClient, Connection
 from demo.shop import Shop
+from demo.shop.catalogue import EVENTS, PLAIN, WITH_HISTORY
+from demo.shop.history import write_history
 from demo.waiting import WaitedInVain, wait_until
 
 _READY_WITHIN = 300.0
@@ -34,11 +38,20 @@ class Stage:
     """One demo's processes and folders. They end with this process, however it ends.
 
     `dags` is the folder that Airflow reads, `say` is told of each part as it comes up. With `plan` Airflow finds a
-    copy of that file as its only plan; without, the plans that it finds anyway.
+    copy of that file as its only plan; without, the plans that it finds anyway. With `history` the source holds
+    stored messages before the shop opens, and a Kafka Connect worker runs that can copy them.
     """
 
     def __init__(
-        self, state: Path, *, dags: Path, plugins: Path, say: Say, command: str = "demo", plan: Path | None = None
+        self,
+        state: Path,
+        *,
+        dags: Path,
+        plugins: Path,
+        say: Say,
+        command: str = "demo",
+        plan: Path | None = None,
+        history: bool = False,
     ) -> None:
         self._claim = Claim(state, command)  # before anything of that folder is looked at or ended
         self._state = state
@@ -55,7 +68,12 @@ class Stage:
         self.source = KafkaCluster("source", state / "source")
         self.target = KafkaCluster("target", state / "target")
         sockets = paths.socket_folder(state)
-        self.shop = Shop(state / "shop", sockets)
+        self.shop = Shop(state / "shop", sockets, WITH_HISTORY if history else PLAIN)
+        self.workers = {
+            cluster.name: ConnectWorker(cluster.name, cluster.bootstrap_servers, state / f"connect-{cluster.name}")
+            for cluster in (self.source, self.target)
+            if history
+        }
         self.airflow = Airflow(
             _airflow_folder(state),
             sockets,
@@ -76,13 +94,32 @@ class Stage:
         airflow = self._lane("Airflow", self._start_airflow)
         self._wait_for(source)
         self.shop.prepare(self.source.bootstrap_servers)
+        lanes = [target, airflow]
+        if self.workers:
+            for name, after in (("target", target), ("source", source)):
+                lanes.append(self._lane(f"Kafka Connect on the {name}", partial(self._start_worker, name, after)))
+            self._write_history()
+            self._came_up("what was stored before")
         self.shop.start()
         self._shop_since = time.monotonic()
         self._came_up("the shop")
-        self._wait_for(target, airflow)
+        self._wait_for(*lanes)
         for connection in self._connections():
             self.client.add_connection(connection)
         self.ready = True
+
+    def _write_history(self) -> None:
+        """What is to come along; the groups that read it stand before its last part."""
+        late = [group for group, topics in self.shop.catalogue.readers.items() if EVENTS.name in topics]
+        write_history(self.source.bootstrap_servers, self.shop.witness_directory / "history.tsv", late)
+
+    def _start_worker(self, name: str, after: _Lane) -> None:
+        worker = self.workers[name]
+        worker.prepare()
+        after.join()
+        if after.failure is None and not self._stopping.is_set():
+            worker.start()
+            worker.wait_ready()
 
     @property
     def shop_has_run(self) -> float:
@@ -96,7 +133,8 @@ class Stage:
     def stop(self) -> None:
         """End everything, whatever state it is in, and leave no process."""
         self._stopping.set()
-        for part in (self.shop.stop, self.airflow.stop, self.source.kill, self.target.kill):
+        workers = [worker.kill for worker in self.workers.values()]
+        for part in (self.shop.stop, self.airflow.stop, *workers, self.source.kill, self.target.kill):
             with suppress(Exception):  # what resists is ended below
                 part()
         leftovers.end_all(self._state)
@@ -145,6 +183,16 @@ class Stage:
             password=control.password,
             description="The supervisor that runs the demo's shop",
         )
+        for name, worker in self.workers.items():
+            yield Connection(
+                f"connect_{name}",
+                "http",
+                {},
+                description=f"Kafka Connect on the demo's {name} cluster",
+                host="127.0.0.1",
+                port=worker.port,
+                schema="http",
+            )
 
     def _lane(self, name: str, work: Callable[[], None]) -> _Lane:
         def run() -> None:

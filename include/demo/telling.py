@@ -38,6 +38,12 @@ class Evidence:
         return self.content.get("verdict")
 
     @property
+    def first_difference(self) -> str | None:
+        """The first message whose copy was found not to be equal, where the run compared copies."""
+        first: str | None = (self.content.get("compared") or {}).get("first")
+        return first
+
+    @property
     def summary(self) -> dict[str, str]:
         return {str(label): str(text) for label, text in self.content.get("summary", {}).items()}
 
@@ -66,6 +72,24 @@ def tell_count(console: Console, counted: WitnessCount) -> None:
     print_table(console, "What the services wrote down themselves", told)
     for fault in counted.first_faults:
         say(console, f"the first of its kind: {fault}, group {fault.group}")
+
+
+def tell_copied(console: Console, evidence: Evidence, counted: WitnessCount) -> None:
+    """How much came along, as the run proved, and how long somebody could write nothing, as the shop's own books tell.
+
+    Nothing where the run did not come so far.
+    """
+    compared = evidence.content.get("compared")
+    pauses = {one.service: one.rhythm.switch_pause for one in counted.producers}
+    stood = [(pause, service) for service, pause in pauses.items() if pause is not None]
+    if compared is None or not stood:
+        return
+    longest, service = max(stood)
+    say(
+        console,
+        f"{compared['messages']:,} stored messages came along, {compared['differences']:,} of them differ;"
+        f" the longest that a service wrote nothing is {longest:.2f} s, {service} at its switch",
+    )
 
 
 def _producer(one: ProducerCount) -> str:

@@ -6,7 +6,7 @@ Judges only what it is given; anything that is not known is never a PASS.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Literal
 
@@ -98,14 +98,17 @@ def unknown(reason: str) -> Verdict:
     return Verdict(Outcome.INCONCLUSIVE, Tally(), reason)
 
 
-def judge(runs: Sequence[RunEnd], tally: Tally, *, cut_short: bool = False) -> Verdict:
+def judge(runs: Sequence[RunEnd], tally: Tally, *, cut_short: bool = False, differs: str | None = None) -> Verdict:
     """The verdict of a demo: messages at fault, or the first run that did not do what it was to do.
 
-    `cut_short`: the last of these runs should have been followed by others. What its groups had still to read is
-    counted as lost, and is not the reason.
+    `cut_short`: the last of these runs should have been followed by others, or by services that read the rest. What
+    the groups had still to read is counted as lost, and is not the reason. `differs`: the first message whose copy the
+    last run found not to be equal.
     """
     if tally.faulty and not cut_short:
         return Verdict(Outcome.FAIL, tally)
+    if differs is not None:
+        return Verdict(Outcome.FAIL, replace(tally, first=differs))
     if tally.produced == 0:
         return Verdict(Outcome.INCONCLUSIVE, tally, "nothing_produced")
     for run in runs:

@@ -102,3 +102,26 @@ def test_interrupted_start_says_so_and_leaves_no_process(state: Path, number: si
         "verdict INCONCLUSIVE produced=0 lost=0 repeated=0 out_of_order=0 reason=interrupted"
     )
     assert processes(state) == []
+
+
+@pytest.mark.timeout(180)
+def test_interrupted_while_it_stores_messages_it_says_so_and_leaves_no_process(state: Path) -> None:
+    demo = subprocess.Popen(
+        [sys.executable, "-m", "demo", "demo", "SCHEME=mirror_first"],
+        env={**os.environ, "PYTHONPATH": str(INCLUDE), "KAFKA_MIGRATION_STATE": str(state)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    wait_until(lambda: _stores(state), timeout=90, what="the demo to store messages")
+
+    demo.send_signal(signal.SIGINT)
+    output, _ = demo.communicate(timeout=60)
+
+    assert demo.returncode == 130
+    assert "what was stored before is up" not in output
+    assert output.splitlines()[-1].endswith(" reason=interrupted")
+    assert processes(state) == []
+
+
+def _stores(state: Path) -> bool:
+    return any(log.stat().st_size for log in state.glob("source/**/events-0/*.log"))

@@ -47,7 +47,7 @@ def test_unknown_value_is_refused_with_the_allowed_ones(setting: str, allowed: s
 
 @pytest.mark.parametrize(
     "setting",
-    ["SCHEME=mirror_first", "SCHEME=disaster_recovery", "DAMAGE=1", "BROKERS=3", "SECURE=1"],
+    ["SCHEME=disaster_recovery", "DAMAGE=1", "BROKERS=3", "SECURE=1"],
 )
 def test_value_whose_part_does_not_exist_is_refused_with_not_yet(setting: str) -> None:
     done = make("demo", setting)
@@ -61,6 +61,7 @@ def test_what_was_set_is_what_the_demo_is_told() -> None:
     unset = ["SCHEME=", "ROLLBACK=", "DAMAGE="]
     assert read(unset) == Settings("producers_first", None)
     assert read([*unset, "SCHEME=producers_later"]) == Settings("producers_later", None)
+    assert read([*unset, "SCHEME=mirror_first"]) == Settings("mirror_first", None)
     assert read([*unset, "ROLLBACK=after_consumers"]) == Settings("producers_first", "after_consumers")
 
 

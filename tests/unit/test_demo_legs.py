@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import yaml
 
 from demo.legs import MIGRATE, ROLL_BACK, legs_of, order_may_bend, plan_of
 from demo.settings import Settings
-from demo.shop.catalogue import SECONDS, SERVICES
+from demo.shop.catalogue import PLAIN, SECONDS, SERVICES, WITH_HISTORY, Catalogue, readers
+from demo.shop.supervisor import write_private
 from demo.stage import Stage
 
 SCHEMES = ("producers_first", "producers_later")
+SHOPS = {"producers_first": PLAIN, "producers_later": PLAIN, "mirror_first": WITH_HISTORY}
 
 
 def test_demo_without_rollback_migrates_once() -> None:
@@ -37,16 +40,17 @@ def test_migration_is_stopped_after_the_producers_by_every_approval_that_follows
     assert not any(leg.rejected for leg in others)
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_plan_of_a_scheme_is_the_shop_and_has_its_scheme(scheme: str) -> None:
+@pytest.mark.parametrize(("scheme", "shop"), SHOPS.items())
+def test_plan_of_a_scheme_is_its_shop_and_has_its_scheme(scheme: str, shop: Catalogue) -> None:
     settings = Settings(scheme)
     plan = _plan(settings)
     assert (plan["plan"], plan["scheme"]) == ("orders", scheme)
     assert plan["order"] == ("relaxed" if order_may_bend(settings) else "strict")
     written = {one["name"]: set(one.get("produces", ())) for one in plan["services"]}
     read = {one["name"]: {c["group"]: set(c["topics"]) for c in one.get("consumes", ())} for one in plan["services"]}
-    assert written == {service.name: set(service.writes) for service in SERVICES}
-    assert read == {service.name: {g: set(t) for g, t in service.reads.items()} for service in SERVICES}
+    assert set(plan["topics"]["include"]) == {topic.name for topic in shop.topics}
+    assert written == {service.name: set(service.writes) for service in shop.services}
+    assert read == {service.name: {g: set(t) for g, t in service.reads.items()} for service in shop.services}
 
 
 def test_plans_differ_in_nothing_but_the_scheme() -> None:
@@ -57,6 +61,24 @@ def test_plans_differ_in_nothing_but_the_scheme() -> None:
     assert {k: v for k, v in first.items() if k not in differing} == {
         k: v for k, v in later.items() if k not in differing
     }
+
+
+def test_plan_that_copies_adds_to_the_others_what_was_stored_its_readers_and_the_mirror() -> None:
+    first, mirrored = _plan(Settings("producers_first")), _plan(Settings("mirror_first"))
+    first["topics"]["include"].append("events")
+    added = [mirrored["services"].pop() for _ in range(2)]
+    differing = {"description", "scheme", "approvals", "mirror"}
+    assert {k: v for k, v in first.items() if k not in differing} == {
+        k: v for k, v in mirrored.items() if k not in differing
+    }
+    assert {one["name"]: one["controller"]["kind"] for one in added} == {"archive": "idle", "ledger": "supervisor"}
+
+
+def test_only_the_shop_with_history_has_services_that_others_do_not_know_of_and_one_of_them_nobody_runs() -> None:
+    assert readers() == PLAIN.readers
+    assert set(WITH_HISTORY.readers) - set(readers()) == {"ledger", "archive"}
+    assert {one.name for one in WITH_HISTORY.services if not one.opens} == {"archive"}
+    assert all(one.opens and not one.far_behind for one in PLAIN.services)
 
 
 def test_every_service_that_reads_has_a_second_instance_that_the_shop_has_or_that_is_copied() -> None:
@@ -82,6 +104,32 @@ def test_stage_without_a_plan_leaves_airflow_the_plans_that_it_finds(
     monkeypatch.setenv("KAFKA_MIGRATION_STAGE", "set back after this test")
     stage = Stage(tmp_path, dags=tmp_path, plugins=tmp_path, say=print)
     assert "KAFKA_MIGRATION_PLANS" not in stage.airflow._environment
+
+
+def test_only_a_stage_with_history_has_stored_messages_and_the_connect_workers_that_its_plan_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KAFKA_MIGRATION_STAGE", "set back after this test")
+    plain, history = (_stage(tmp_path / name, history=name == "history") for name in ("plain", "history"))
+    assert (plain.workers, plain.shop.catalogue) == ({}, PLAIN)
+    assert history.shop.catalogue == WITH_HISTORY
+    added = {one.id: one for one in history._connections()}
+    for one in plain._connections():
+        del added[one.id]
+    mirror = _plan(Settings("mirror_first"))["mirror"]
+    assert {name: f"{one.schema}://{one.host}:{one.port}" for name, one in added.items()} == {
+        mirror["connection"]: history.workers["target"].url,
+        mirror["back"]: history.workers["source"].url,
+    }
+
+
+def _stage(state: Path, *, history: bool) -> Stage:
+    """One whose shop has a folder, as if it had been started."""
+    state.mkdir()
+    stage = Stage(state, dags=state, plugins=state, say=print, history=history)
+    places = ("socket", "user", "password", "env_directory", "configuration", "program_directory")
+    write_private(stage.shop.directory / "connection.json", json.dumps(dict.fromkeys(places, "somewhere")))
+    return stage
 
 
 def _plan(settings: Settings) -> Any:

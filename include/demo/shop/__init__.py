@@ -1,4 +1,4 @@
-"""The live shop: seven services on five topics, real processes that supervisor runs as it would a user's own."""
+"""The live shop: its topics and services, real processes that supervisor runs as it would a user's own."""
 
 from demo.shop.lifecycle import ServiceStatus, Shop, ShopError
 from demo.shop.supervisor import SupervisorConnection

@@ -17,13 +17,18 @@ class ShopTopic:
 
 @dataclass(frozen=True)
 class ShopService:
-    """`module` runs it; `reads` holds the topics of each of its groups; `settings` go into its env file."""
+    """`module` runs it; `reads` holds the topics of each of its groups; `settings` go into its env file.
+
+    `opens`: whether it starts when the shop opens. `far_behind`: it will not have read everything for a long while.
+    """
 
     name: str
     module: str
     writes: tuple[str, ...] = ()
     reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
+    opens: bool = True
+    far_behind: bool = False
 
     @property
     def only_writes(self) -> bool:
@@ -66,6 +71,38 @@ SECONDS = tuple(
 )
 
 
+@dataclass(frozen=True)
+class Catalogue:
+    """What one shop consists of. `seconds` do not open with it."""
+
+    topics: tuple[ShopTopic, ...]
+    services: tuple[ShopService, ...]
+    seconds: tuple[ShopService, ...]
+
+    @property
+    def readers(self) -> dict[str, frozenset[str]]:
+        """The topics that each group reads."""
+        return {group: frozenset(topics) for service in self.services for group, topics in service.reads.items()}
+
+
+EVENTS = ShopTopic("events", 4, {"retention.ms": f"{30 * _DAY}", "min.insync.replicas": "1"})
+"""Stored long before the shop opens, and written by nobody any more."""
+
+PLAIN = Catalogue(TOPICS, SERVICES, SECONDS)
+WITH_HISTORY = Catalogue(
+    (*TOPICS, EVENTS),
+    (
+        *SERVICES,
+        # At that rate the stored events take it half an hour: it is far behind whenever it is moved.
+        ShopService("ledger", "ledger", reads={"ledger": ("events",)}, settings={"SHOP_RATE": "100"}, far_behind=True),
+        # Runs once a month; nobody runs it now.
+        ShopService("archive", "archive", reads={"archive": ("events",)}, opens=False),
+    ),
+    SECONDS,
+)
+"""The shop with stored messages that have to come along, and two groups that have still to read the last of them."""
+
+
 def readers() -> dict[str, frozenset[str]]:
-    """The topics that each group reads."""
-    return {group: frozenset(topics) for service in SERVICES for group, topics in service.reads.items()}
+    """The topics that each group of the plain shop reads."""
+    return PLAIN.readers

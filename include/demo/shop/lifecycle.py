@@ -11,6 +11,7 @@ import shutil
 import sys
 import time
 import xmlrpc.client
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -19,8 +20,8 @@ from typing import Any
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from demo.processes import OwnedProcess
-from demo.shop.catalogue import SECONDS, SERVICES, TOPICS
-from demo.shop.reader import READING
+from demo.shop.catalogue import PLAIN, Catalogue, ShopService, ShopTopic
+from demo.shop.reader import ASSIGNED, READING
 from demo.shop.supervisor import SupervisorConnection, write_configuration, write_env_file, write_private
 from demo.waiting import wait_until
 
@@ -47,8 +48,9 @@ class ServiceStatus:
 class Shop:
     """The shop in one folder. `sockets` holds supervisor's socket: unix socket paths must be short."""
 
-    def __init__(self, directory: Path, sockets: Path) -> None:
+    def __init__(self, directory: Path, sockets: Path, catalogue: Catalogue = PLAIN) -> None:
         self.directory = directory
+        self.catalogue = catalogue
         self.witness_directory = directory / "witness"
         self.log_directory = directory / "logs"
         self._sockets = sockets
@@ -87,18 +89,10 @@ class Shop:
             self.directory / "programs",
         )
         write_private(self.directory / "connection.json", json.dumps(asdict(connection), default=str))
-        for service in (*SERVICES, *SECONDS):
-            write_env_file(
-                connection.env_directory / f"{service.name}.env",
-                {
-                    "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
-                    "SHOP_SERVICE": service.name,
-                    "SHOP_WITNESS": str(self.witness_directory / f"{service.name}.tsv"),
-                    **service.settings,
-                },
-            )
-        write_configuration(connection, self.log_directory, self.directory)
-        _create_topics(bootstrap_servers)
+        for service in self._all:
+            write_env_file(self._env_file(service.name), self._settings_of(service.name, bootstrap_servers))
+        write_configuration(connection, self.log_directory, self.directory, self._all)
+        _create_topics(bootstrap_servers, self.catalogue.topics)
 
     def start(self, timeout: float = 60.0) -> None:
         """Run the shop as a child of this process, and open it."""
@@ -109,19 +103,16 @@ class Shop:
         """Start the services of a running supervisor: who reads first, and who only writes once all read."""
         deadline = time.monotonic() + timeout
         wait_until(self._has_come_up, timeout=timeout, what=f"supervisor on {self.connection.socket}")
-        reading = [service.name for service in SERVICES if not service.only_writes]
-        said_before = {name: len(self._said(name)) for name in reading}
-        self._start(reading)
-        for name in reading:
-            wait_until(
-                partial(self._reads, name, said_before[name]),
-                timeout=deadline - time.monotonic(),
-                what=f"{name} to read all that it was assigned (see {self._log(name)})",
-            )
-        writing = [service.name for service in SERVICES if service.only_writes]
+        reading = [service for service in self._opening if not service.only_writes]
+        said_before = {service.name: len(self._said(service.name)) for service in reading}
+        self._start([service.name for service in reading])
+        for service in reading:
+            sign = ASSIGNED if service.far_behind else READING
+            self._wait_for(service.name, sign, said_before[service.name], deadline - time.monotonic())
+        writing = [service.name for service in self._opening if service.only_writes]
         self._start(writing)
         wait_until(
-            lambda: all(self.status()[service.name].state == _RUNNING for service in SERVICES),
+            lambda: all(self.status()[service.name].state == _RUNNING for service in self._opening),
             timeout=deadline - time.monotonic(),
             what="all services of the shop to run",
         )
@@ -133,6 +124,25 @@ class Shop:
             for one in self._supervisor().getAllProcessInfo()
         }
 
+    def start_late(self, name: str, bootstrap_servers: str, timeout: float = 60.0) -> None:
+        """Start a reader that did not open with the shop, on that cluster; return when it has its partitions."""
+        write_env_file(self._env_file(name), self._settings_of(name, bootstrap_servers))
+        said_before = len(self._said(name))
+        self._start([name])
+        self._wait_for(name, ASSIGNED, said_before, timeout)
+
+    def hurry(self, name: str, timeout: float = 60.0) -> None:
+        """Take away a reader's limit of messages a second, as its owner would: by its env file and a restart.
+
+        Returns when it has its partitions again.
+        """
+        file = self._env_file(name)
+        kept = [line for line in file.read_text(encoding="utf-8").splitlines() if not line.startswith("SHOP_RATE=")]
+        write_private(file, "\n".join([*kept, "SHOP_RATE=0"]) + "\n")
+        said_before = len(self._said(name))
+        self.restart(name)
+        self._wait_for(name, ASSIGNED, said_before, timeout)
+
     def restart(self, name: str) -> None:
         """Stop one service and start it again, as its owner would in daily work; return when it runs."""
         supervisor = self._supervisor()
@@ -141,7 +151,7 @@ class Shop:
 
     def stop_producers(self, timeout: float = 30.0) -> None:
         """Stop those that only write, and wait until they have: what they sent is acknowledged then."""
-        self._stop([service.name for service in SERVICES if service.only_writes], timeout)
+        self._stop([service.name for service in self._opening if service.only_writes], timeout)
 
     def stop(self, timeout: float = 40.0) -> None:
         """Stop all that runs cleanly, and supervisor with it. Nothing happens where none runs."""
@@ -153,6 +163,26 @@ class Shop:
             self._supervisord.stop(timeout)
             self._supervisord = None
         wait_until(lambda: not self._answers(), timeout=timeout, what="the shop's supervisor to end")
+
+    @property
+    def _all(self) -> tuple[ShopService, ...]:
+        return (*self.catalogue.services, *self.catalogue.seconds)
+
+    @property
+    def _opening(self) -> tuple[ShopService, ...]:
+        return tuple(service for service in self.catalogue.services if service.opens)
+
+    def _settings_of(self, name: str, bootstrap_servers: str) -> dict[str, str]:
+        service = next(one for one in self._all if one.name == name)
+        return {
+            "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
+            "SHOP_SERVICE": name,
+            "SHOP_WITNESS": str(self.witness_directory / f"{name}.tsv"),
+            **service.settings,
+        }
+
+    def _env_file(self, service: str) -> Path:
+        return self.connection.env_directory / f"{service}.env"
 
     def _log(self, service: str) -> Path:
         return self.log_directory / f"{service}.log"
@@ -197,11 +227,18 @@ class Shop:
         log = self._log(name)
         return log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
 
-    def _reads(self, name: str, said_before: int) -> bool:
+    def _wait_for(self, name: str, sign: str, said_before: int, timeout: float) -> None:
+        wait_until(
+            partial(self._says, name, sign, said_before),
+            timeout=timeout,
+            what=f"{name} to say '{sign}' (see {self._log(name)})",
+        )
+
+    def _says(self, name: str, sign: str, said_before: int) -> bool:
         said = self._said(name)[said_before:]
         if self.status()[name].state == "FATAL":
             raise ShopError(f"{name} does not start. Its log {self._log(name)} ends with:\n{said[-2000:]}")
-        return READING in said
+        return sign in said
 
 
 def _call(method: Any, name: str, harmless: set[int], *, wait: bool = False) -> None:
@@ -212,12 +249,12 @@ def _call(method: Any, name: str, harmless: set[int], *, wait: bool = False) -> 
             raise ShopError(f"supervisor could not do it with {name}: {fault.faultString}") from fault
 
 
-def _create_topics(bootstrap_servers: str) -> None:
+def _create_topics(bootstrap_servers: str, topics: Sequence[ShopTopic]) -> None:
     admin = AdminClient({"bootstrap.servers": bootstrap_servers})
-    wanted = [NewTopic(one.name, one.partitions, config=dict(one.settings)) for one in TOPICS]
+    wanted = [NewTopic(one.name, one.partitions, config=dict(one.settings)) for one in topics]
     for future in admin.create_topics(wanted, request_timeout=30).values():
         future.result()
-    names = {one.name for one in TOPICS}
+    names = {one.name for one in topics}
     wait_until(
         lambda: names <= set(admin.list_topics(timeout=10).topics), timeout=30, what="the shop's topics to be visible"
     )

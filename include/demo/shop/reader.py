@@ -84,7 +84,7 @@ class Batches:
         return messages
 
     def _assigned(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        say(f"assigned {len(partitions)}: {' '.join(f'{one.topic}/{one.partition}' for one in partitions)}")
+        say(f"{ASSIGNED} {len(partitions)}: {' '.join(f'{one.topic}/{one.partition}' for one in partitions)}")
         self._unread |= {(one.topic, one.partition) for one in partitions}
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -99,6 +99,7 @@ class Batches:
                 say(READING)
 
 
+ASSIGNED = "assigned"
 READING = "reads all that it was assigned"
 
 
@@ -108,8 +109,12 @@ def run_reader(
     config: Mapping[str, str | int | bool],
     commit: Commit,
     behind: float = 0.0,
+    rate: float = 0.0,
 ) -> None:
-    """Live as a service that only reads. With `behind` it handles each message only when it is that old."""
+    """Live as a service that only reads.
+
+    With `behind` it handles each message only when it is that old, with `rate` no more of them a second.
+    """
     life = Life()
     settings = Settings.from_environment()
     log = WitnessLog(settings.witness, settings.servers)
@@ -119,10 +124,13 @@ def run_reader(
     try:
         while not life.over:
             messages = batches.next()
+            began = time.monotonic()
             done = _process(messages, log, group, behind, life)
             if done:
                 # Not all: asked to stop in the middle. What is left must be read again, so no position is committed.
                 _commit(commit if len(done) == len(messages) else commit_records, consumer, done)
+            if rate:
+                _rest_until(began + len(done) / rate, life)
     finally:
         consumer.close()
     say(f"{settings.service} ends")
@@ -144,6 +152,11 @@ def _process(
             log.processed(group, [record])
         done.append(message)
     return done
+
+
+def _rest_until(moment: float, life: Life) -> None:
+    while not life.over and (left := moment - time.monotonic()) > 0:
+        life.rest(left)
 
 
 def _seconds_early(message: KafkaMessage, behind: float) -> float:

@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from demo import paths
-from demo.shop.catalogue import SECONDS, SERVICES, ShopService
+from demo.shop.catalogue import ShopService
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,9 @@ class SupervisorConnection:
     program_directory: Path
 
 
-def write_configuration(connection: SupervisorConnection, logs: Path, state: Path) -> None:
+def write_configuration(
+    connection: SupervisorConnection, logs: Path, state: Path, services: Iterable[ShopService]
+) -> None:
     """The programs do not start by themselves: the shop opens in order."""
     logs.mkdir(parents=True, exist_ok=True)
     connection.program_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -61,7 +63,7 @@ def write_configuration(connection: SupervisorConnection, logs: Path, state: Pat
         "[include]",
         f"files={_literal(programs)}/*.conf",
     ]
-    for service in (*SERVICES, *SECONDS):
+    for service in services:
         sections += _program(service, connection.env_directory / f"{service.name}.env", logs)
     write_private(connection.configuration, "\n".join(sections) + "\n")
 
