@@ -9,7 +9,9 @@ from kafka_migration.sides import Side
 
 
 def rollback(steps: Steps) -> None:
-    if steps.twice:
+    if steps.copies:
+        bring_back(steps)
+    elif steps.twice:
         by_second_instances(steps)
     elif steps.strict:
         in_order(steps)
@@ -117,6 +119,31 @@ def by_second_instances(steps: Steps) -> None:
         steps.evidence(),
         steps.gate(),
     )
+
+
+def bring_back(steps: Steps) -> None:
+    """What was produced on the target is copied back, and every group is handed back as it was handed over."""
+
+    def home(unit: Unit) -> None:
+        steps.in_order(steps.hand_over(unit), steps.consuming(unit))
+
+    gate = steps.gate()
+    steps.in_order(
+        steps.look_back(),
+        steps.approve_rollback(),
+        steps.begin(),
+        steps.start_mirror(),
+        steps.caught_up(),
+        steps.rehearse(),
+        steps.stop_writers(),
+        steps.cutover(),
+        steps.stop_mirror(),
+        [steps.switch_producers(), steps.move_readers(home)],
+        steps.compare_content(),
+        steps.evidence(),
+        gate,
+    )
+    steps.in_order(gate, steps.lift_holds())
 
 
 for dag in rollback_dags(rollback):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 from kafka_migration.clusters.client import Clusters
+from kafka_migration.mirror.runner import MirrorRunner
 from kafka_migration.passes import Pass, WayBack, current_pass, last_pass
 from kafka_migration.plan.graph import Graph
 from kafka_migration.plan.model import Plan
@@ -29,6 +30,7 @@ class Run:
 
     `clusters` reaches source and target and says which of them services go to; `controllers` the services by name,
     `seconds` the second instances of those that have one; `records` outlives the run.
+    `mirrors`: by the side that it copies to, the mirror of a plan that has one.
     `dry_run`: everything is read and shown, nothing is changed. `disorder`: of a rollback, that consumers cannot run on
     the target and stay on the source, though what is on the target is unread. `other_plans`: what else is planned here.
     `documents`: a local folder for pages that a step leaves beside the evidence; None where there is none.
@@ -41,6 +43,7 @@ class Run:
     controllers: Controllers
     records: Records
     seconds: Controllers = field(default_factory=dict)
+    mirrors: Mapping[Side, MirrorRunner] = field(default_factory=dict)
     dry_run: bool = False
     disorder: bool = False
     other_plans: Sequence[Plan] = ()
@@ -89,6 +92,11 @@ class Run:
         back = self.way_back
         returning = self.heading is Side.TARGET and (back.leaving(service) or back.switched(service) is not None)
         return returning or service in back.stays
+
+    @property
+    def mirror(self) -> MirrorRunner | None:
+        """What copies to where this run goes."""
+        return self.mirrors.get(self.heading)
 
     def arriving(self, service: str) -> Controller:
         """The instance of a service that is to run where this run goes."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from kafka_migration.clusters.client import Clusters
-    from kafka_migration.errors import ClusterError
+    from kafka_migration.errors import ClusterError, MirrorUnreachable
     from kafka_migration.report import StepReport
     from kafka_migration.run import Run
 
@@ -37,7 +37,7 @@ class Look:
     why: str = ""
 
 
-def not_answered(error: ClusterError, memory: Mapping[str, Any]) -> Look:
+def not_answered(error: ClusterError | MirrorUnreachable, memory: Mapping[str, Any]) -> Look:
     """What is seen of a cluster that does not answer: that ends no wait, and nothing is forgotten meanwhile."""
     return Look(Outcome.WAITING, tuple(str(error).splitlines()), memory)
 

@@ -15,7 +15,14 @@ from airflow_kafka_migration.failures import StepFailed, StepRefused
 from airflow_kafka_migration.hooks import secrets_met, without_secrets
 from airflow_kafka_migration.names import is_dry, purpose_of
 from airflow_kafka_migration.runs import open_run
-from kafka_migration.errors import ClusterError, ControllerUnavailable, EvidenceError, MigrationError, OffsetsRefused
+from kafka_migration.errors import (
+    ClusterError,
+    ControllerUnavailable,
+    EvidenceError,
+    MigrationError,
+    MirrorUnreachable,
+    OffsetsRefused,
+)
 from kafka_migration.evidence.bundle import Bundle
 
 if TYPE_CHECKING:
@@ -68,7 +75,7 @@ def failure_of(error: MigrationError) -> StepFailed:
     What a cluster or a storage could not do, or a controller that did not answer, is tried again.
     """
     LOG.error("%s", error)
-    may_pass = isinstance(error, ClusterError | ControllerUnavailable | EvidenceError)
+    may_pass = isinstance(error, ClusterError | ControllerUnavailable | MirrorUnreachable | EvidenceError)
     may_pass = may_pass and not isinstance(error, OffsetsRefused)
     return (StepFailed if may_pass else StepRefused)(str(error))
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Connection
 
     from kafka_migration.clusters.client import Cluster, Clusters
+    from kafka_migration.mirror.rest import Connect
     from kafka_migration.plan.model import Plan
 
 _SECRET = re.compile(r"password|passphrase|secret|token|pem$|jaas|user\.info|oauthbearer\.config", re.IGNORECASE)
@@ -64,9 +65,51 @@ def open_clusters(plan: Plan, log: logging.Logger) -> Clusters:
     """Source and target of a plan. Nothing is contacted yet. Raises `Refused`."""
     from kafka_migration.clusters.client import Clusters
 
+    ids = connections_of(plan)
     return Clusters(
-        source=KafkaClusterHook(plan.source.connection).cluster(Side.SOURCE, log),
-        target=KafkaClusterHook(plan.target.connection).cluster(Side.TARGET, log),
+        source=KafkaClusterHook(ids["source"]).cluster(Side.SOURCE, log),
+        target=KafkaClusterHook(ids["target"]).cluster(Side.TARGET, log),
+        workers=open_workers(ids),
+    )
+
+
+_WORKERS = {Side.TARGET: "mirror", Side.SOURCE: "back"}
+
+
+def connections_of(plan: Plan) -> dict[str, str]:
+    """The ids of a plan's connections: its clusters by their sides, what copies to them as `mirror` and `back`."""
+    found = {"source": plan.source.connection, "target": plan.target.connection}
+    if plan.mirror is not None:
+        found["mirror"] = plan.mirror.connection
+        if plan.mirror.back is not None:
+            found["back"] = plan.mirror.back
+    return found
+
+
+def open_workers(ids: Mapping[str, str]) -> dict[Side, Connect]:
+    """What copies, by the side that it copies to, of the connections that `connections_of` names."""
+    return {side: open_worker(ids[key]) for side, key in _WORKERS.items() if key in ids}
+
+
+def open_worker(connection_id: str) -> Connect:
+    """The REST API of the Kafka Connect cluster that an Airflow connection of type HTTP reaches; nothing is contacted.
+
+    Raises `Refused`. The connection's extra may hold `verify`: false, or the path of a CA bundle.
+    """
+    from kafka_migration.mirror.rest import Connect, ConnectAccess
+
+    parts = connection_parts(connection_id)
+    if not parts.get("host"):
+        raise Refused(f"Airflow connection {connection_id!r} names no host: where does Kafka Connect's REST listen?")
+    scheme = parts.get("schema") or "http"
+    port = f":{parts['port']}" if parts.get("port") else ""
+    return Connect(
+        ConnectAccess(
+            f"{scheme}://{parts['host']}{port}",
+            parts.get("login"),
+            parts.get("password"),
+            parts.get("verify", True),
+        )
     )
 
 

@@ -40,7 +40,7 @@ def purpose_of(dag_id: str) -> str:
 
 def offers_disorder(purpose: str, scheme: str) -> bool:
     """Whether runs may be told that consumers cannot run on the target: rollbacks without second instances there."""
-    return purpose == "rollback" and scheme != "producers_later"
+    return purpose == "rollback" and scheme == "producers_first"
 
 
 def is_dry(context: Context) -> bool:

@@ -22,7 +22,7 @@ from airflow_kafka_migration.operators import StepOperator
 from airflow_kafka_migration.sensors import WaitOperator
 from kafka_migration.plan.graph import FIRST_STAGE, Unit
 from kafka_migration.plan.load import BrokenPlan, LoadedPlan, load_plans
-from kafka_migration.services.registry import is_manual, is_manual_second
+from kafka_migration.services.registry import is_idle, is_manual, is_manual_second
 from kafka_migration.sides import Side
 
 Task = BaseOperator | TaskGroup
@@ -77,6 +77,11 @@ class Steps:
         return self._plan.order == "strict"
 
     @property
+    def copies(self) -> bool:
+        """Whether the stored messages come along."""
+        return self._plan.copies
+
+    @property
     def twice(self) -> bool:
         """Whether services that read have second instances."""
         return self._plan.scheme == "producers_later"
@@ -100,15 +105,15 @@ class Steps:
 
     def look_back(self) -> Task:
         """Reads everything, changes nothing, shows the way back."""
-        return self._act(FIRST_TASK, "back:look")
+        return self._act(FIRST_TASK, "bringing:look" if self.copies else "back:look")
 
     def approve_rollback(self) -> Task:
         """Asks where the plan says so, and always before a return with disorder."""
-        return self._ask("approve_rollback", "take the migration back?", "rollback")
+        return self._ask("approve_rollback", "take the migration back?", "bring_back" if self.copies else "rollback")
 
     def begin(self) -> Task:
         """Decides who need not leave the source, and stops the writers there where others must."""
-        return self._act("begin", "back:begin")
+        return self._act("begin", "bringing:begin" if self.copies else "back:begin")
 
     def approve_topics(self) -> Task | None:
         return self._ask_if("topics", "approve_topics", "create the topics on the target?", "topics")
@@ -256,8 +261,49 @@ class Steps:
     def consuming(self, unit: Unit) -> Stage:
         """The groups are stable, own every partition, and their commits advance."""
         return [
-            self._wait(f"consuming{tail}", "consuming:consuming", service=name) for name, tail in self._readers(unit)
+            self._wait(f"consuming{tail}", "consuming:consuming", service=name)
+            for name, tail in self._readers(unit)
+            if not is_idle(self._plan.service(name))
         ]
+
+    def hold_retention(self) -> Task:
+        """Keeps the target from deleting or compacting what is copied to it, until the verdict."""
+        return self._act("hold_retention", "holding:hold")
+
+    def lift_holds(self) -> Task:
+        """Runs only after a PASS: what was held is kept and deleted as on the source again."""
+        return self._act("lift_holds", "holding:lift", judged=False)
+
+    def start_mirror(self) -> Task:
+        """Creates the mirror stopped, with the offsets from which it copies, and lets it run."""
+        return self._act("start_mirror", "mirroring:start")
+
+    def caught_up(self) -> Task:
+        """The stored messages are copied; the mirror keeps up with what is written."""
+        return self._wait("caught_up", "mirroring:caught_up")
+
+    def rehearse(self) -> Task:
+        """Computes and proves where every group would go on; sets nothing."""
+        return self._act("rehearse", "handover:rehearse")
+
+    def approve_handover(self) -> Task | None:
+        return self._ask_if("handover", "approve_handover", "stop the writers and hand the groups over?", "handover")
+
+    def stop_writers(self) -> Task:
+        """Every service that writes a topic of the plan is stopped."""
+        return self._act("stop_writers", "handover:stop_writers")
+
+    def stop_mirror(self) -> Task:
+        """Everything before the cutover point is copied; the mirror is stopped for good, its last messages proved."""
+        return self._wait("stop_mirror", "mirroring:stop_mirror")
+
+    def hand_over(self, unit: Unit) -> Task:
+        """Stops the services, maps and proves where their groups go on, sets it, starts them there."""
+        return self._act("handover", "handover:hand_over", unit=unit.name)
+
+    def compare_content(self) -> Task:
+        """Every copied message is compared with its original."""
+        return self._act("compare_content", "content:compare")
 
     def coverage(self) -> Task:
         """Exact counts of what every group has read on both clusters, judged."""
@@ -294,7 +340,7 @@ class Steps:
         names = [service.name for service in map(self._plan.service, unit.services) if service.consumes]
         return [(name, "" if len(names) == 1 else f"_{name}") for name in names]
 
-    def _act(self, task_id: str, step: str, **args: Any) -> StepOperator:
+    def _act(self, task_id: str, step: str, judged: bool = True, **args: Any) -> StepOperator:
         task = StepOperator(
             task_id=self._named(task_id),
             plan=self._plan.plan,
@@ -302,7 +348,8 @@ class Steps:
             args=args,
             heading=self._heading,
         )
-        self._judged.append(task.task_id)
+        if judged:  # what comes behind the verdict is no part of it
+            self._judged.append(task.task_id)
         return task
 
     def _wait(self, task_id: str, step: str, **args: Any) -> WaitOperator:

@@ -76,6 +76,7 @@ class WaitOperator(BaseOperator):
         )
 
     def _wait(self, context: Context, run: Run, brief: dict[str, Any] | None, memory: Mapping[str, Any]) -> StepReport:
+        from airflow_kafka_migration.hooks import connections_of
         from airflow_kafka_migration.progress import Progress
         from airflow_kafka_migration.runs import take_lock
         from airflow_kafka_migration.state import TaskMemory
@@ -113,7 +114,7 @@ class WaitOperator(BaseOperator):
         raise TaskDeferred(
             trigger=WaitTrigger(
                 step=self.step,
-                connections={"source": run.plan.source.connection, "target": run.plan.target.connection},
+                connections=connections_of(run.plan),
                 heading=self.heading,
                 brief=brief,
                 memory=dict(memory),
@@ -124,12 +125,12 @@ class WaitOperator(BaseOperator):
         )
 
     def _look(self, step: WaitStep, run: Run, brief: Mapping[str, Any], memory: Mapping[str, Any]) -> Look:
-        from kafka_migration.errors import ClusterError
+        from kafka_migration.errors import ClusterError, MirrorUnreachable
         from kafka_migration.waiting import not_answered
 
         try:
             return step.look(run.clusters, brief, memory, time.time())
-        except ClusterError as error:
+        except (ClusterError, MirrorUnreachable) as error:
             if run.dry_run:
                 raise
             return not_answered(error, memory)

@@ -41,7 +41,7 @@ class WaitTrigger(BaseTrigger):
     The event: `status` (done, again, failed, timeout), the `brief`, and `memory`, what the last look remembered.
 
     :param step: the import path (`module:name`) of a `kafka_migration.waiting.WaitStep`
-    :param connections: the ids of the plan's connections, by side
+    :param connections: the ids of the plan's connections, see `connections_of`
     :param heading: the side that the step moves services to
     :param brief: what the step prepared
     :param memory: what the last look in the worker remembered
@@ -108,6 +108,7 @@ class WaitTrigger(BaseTrigger):
             await asyncio.sleep(self.poll if left <= 0 else min(self.poll, left))
 
     def _open(self) -> Watch:
+        from airflow_kafka_migration.hooks import open_workers
         from kafka_migration.clusters.client import Clusters
         from kafka_migration.sides import Side
 
@@ -115,18 +116,19 @@ class WaitTrigger(BaseTrigger):
             _shared(Side.SOURCE, self.connections["source"]),
             _shared(Side.TARGET, self.connections["target"]),
             Side(self.heading),
+            open_workers(self.connections),
         )
         return resolve_name(self.step), clusters
 
     def _look(self, watch: Watch, memory: Mapping[str, Any]) -> tuple[str, Look]:
-        from kafka_migration.errors import ClusterError
+        from kafka_migration.errors import ClusterError, MirrorUnreachable
         from kafka_migration.waiting import Outcome, not_answered
 
         step, clusters = watch
         now = time.time()
         try:
             look = step.look(clusters, self.brief, memory, now)
-        except ClusterError as error:
+        except (ClusterError, MirrorUnreachable) as error:
             look = not_answered(error, memory)
         if look.outcome is Outcome.WAITING and now >= self.deadline:
             return "timeout", look

@@ -25,7 +25,9 @@ from tests.integration.workbench import Workbench, eventually
 from kafka_migration.clusters.client import Clusters
 from kafka_migration.findings import Finding
 from kafka_migration.groups.commits import committed, set_commits
-from kafka_migration.offsets import TopicPartition, Which, read_offsets
+from kafka_migration.mirror.registry import build_mirrors
+from kafka_migration.mirror.rest import Connect
+from kafka_migration.offsets import OffsetRange, TopicPartition, Which, read_offsets
 from kafka_migration.plan.graph import FIRST_STAGE, Graph, Unit
 from kafka_migration.plan.model import Plan, Service
 from kafka_migration.records import MemoryRecords, Records
@@ -40,6 +42,7 @@ from kafka_migration.steps.consuming import consuming
 from kafka_migration.steps.cutover import cutover
 from kafka_migration.steps.drain import drained
 from kafka_migration.topics.describe import await_topics, describe_topics
+from kafka_migration.visible import each_visible
 from kafka_migration.waiting import Look, Outcome, WaitStep
 
 PROGRAMS = ("one", "two", "three", "four", "five", "six")
@@ -157,6 +160,7 @@ class Town:
     target: Workbench
     daemon: Daemon
     records: Records = field(default_factory=MemoryRecords)
+    workers: dict[Side, Connect] = field(default_factory=dict)
     suffix: str = field(default_factory=lambda: uuid.uuid4().hex[:8])
 
     @classmethod
@@ -237,7 +241,7 @@ class Town:
 
     @property
     def clusters(self) -> Clusters:
-        return Clusters(self.source.cluster, self.target.cluster)
+        return Clusters(self.source.cluster, self.target.cluster, workers=self.workers)
 
     def plan(self, services: Iterable[Mapping[str, Any]], include: Iterable[str] | None = None, **keys: Any) -> Plan:
         listed = list(services)
@@ -260,7 +264,8 @@ class Town:
         clusters = replace(self.clusters, heading=Side.SOURCE if purpose == ROLLBACK else Side.TARGET)
         controllers = build_controllers(plan, clusters.addresses, self._connection)
         seconds = build_seconds(plan, clusters.addresses, self._connection)
-        return Run(plan, purpose, run_id, clusters, controllers, self.records, seconds, **keys)
+        mirrors = build_mirrors(plan, clusters)
+        return Run(plan, purpose, run_id, clusters, controllers, self.records, seconds, mirrors, **keys)
 
     def _connection(self, name: str) -> Mapping[str, Any]:
         return (
@@ -359,6 +364,27 @@ class Life:
         self.ranges[group].append((side, tp, start, end))
         set_commits(bench.cluster, {group: {tp: end}})
         return end - start
+
+
+class MirroredLife(Life):
+    """The same where stored messages are copied: each carries its number, so that a copy is known by what it says."""
+
+    def _write(self, topic: str, side: Side) -> None:
+        number = len(self.written[topic])
+        self._town.bench(side).write(TopicPartition(topic, 0), value=str(number).encode())
+        self.written[topic].append(number)
+
+    def _read(self, group: str, tp: TopicPartition, side: Side) -> int:
+        bench = self._town.bench(side)
+        start, end = committed(bench.cluster, [group])[group].get(tp, 0), bench.end(tp)
+        found: list[int] = []
+        each_visible(
+            bench.cluster, [OffsetRange(tp, start, end)], lambda _, message: found.append(int(message.value()))
+        )
+        self.read[group, tp.topic] += found
+        if start < end:
+            set_commits(bench.cluster, {group: {tp: end}})
+        return len(found)
 
 
 def until_done(

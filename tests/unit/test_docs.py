@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from kafka_migration.mirror.properties import PROPERTIES
 from kafka_migration.plan.load import parse_plan
 from kafka_migration.plan.model import NOT_YET_KEYS, NOT_YET_VALUES
 from kafka_migration.plan.schema import plan_schema
@@ -80,7 +81,8 @@ def test_plans_and_parts_of_plans_in_the_docs_load(page: Path, block: str) -> No
         parse_plan(block, page)
         return
     topics = shown.get("topics", {"include": [".*"]})
-    service = {"name": "api", "produces": [topics["include"][0]], "controller": {"kind": "manual"}}
+    controller = {"kind": "supervisor", "connection": "daemon", "program": "api", "env_file": "api.env"}
+    service = {"name": "api", "produces": [topics["include"][0]], "controller": controller}
     rest = {
         "plan": "shown",
         "scheme": "producers_first",
@@ -101,10 +103,21 @@ def test_the_plans_page_has_every_key_with_its_type_and_default_and_no_other() -
     assert not [row[0] for row in rows if not row[3]], "a key without a meaning"
 
 
+def test_the_plans_page_has_every_property_of_the_mirror_with_its_default_and_what_is_set() -> None:
+    page = (ROOT / "docs/plan.md").read_text(encoding="utf-8")
+    rows = [_cells(line) for head, lines in _tables(page) if head[0] == "property" for line in lines]
+    documented = {_bare(row[0]): (_bare(row[1]), _bare(row[2])) for row in rows}
+    words = {None: "none", "": "empty"}
+    assert documented == {
+        p.name: (words.get(p.default, p.default), "" if p.ours is None else words.get(p.ours, p.ours))
+        for p in PROPERTIES
+    }
+
+
 def test_the_plans_page_lists_all_that_is_refused_with_not_yet() -> None:
     page = (ROOT / "docs/plan.md").read_text(encoding="utf-8").partition("## Not yet")[2]
     refused = {key for keys in NOT_YET_KEYS.values() for key in keys} | NOT_YET_VALUES
-    assert set(_SPAN.findall(page)) - {"consumes", "scheme", "approvals"} == refused
+    assert set(_SPAN.findall(page)) - {"consumes", "scheme", "approvals", "mirror.kind"} == refused
 
 
 def test_the_runbook_has_every_finding_that_the_code_can_produce_and_no_other() -> None:
@@ -184,6 +197,7 @@ def _keys(schema: dict[str, Any], part: dict[str, Any], path: str) -> Iterator[t
         for name, value in owner.get("properties", {}).items():
             key = f"{path}{name}".replace("controller.source.", "controller.SIDE.")
             key = key.replace("controller.target.", "controller.SIDE.")
+            key = re.sub(r"clients\.(source|target)$", "clients.SIDE", key)
             inner = _inner(schema, value)
             if inner is not None:
                 yield from _keys(schema, inner, f"{key}{'[]' if value.get('type') == 'array' else ''}.")
@@ -226,6 +240,8 @@ def _type(value: dict[str, Any]) -> str:
         return "date-time"
     if "patternProperties" in value:
         return "variables"
+    if isinstance(value.get("additionalProperties"), dict):
+        return "properties"
     return {"^[a-z0-9][a-z0-9_-]*$": "name", "^[A-Za-z_][A-Za-z0-9_]*$": "variable name"}.get(
         value.get("pattern", ""), "text"
     )

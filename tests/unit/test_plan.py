@@ -223,7 +223,11 @@ def test_order_that_two_clusters_at_once_cannot_keep_is_refused_with_the_reason_
     ("text", "approval", "told"),
     [
         (SHOP, "close_originals", "scheme producers_first has no such step (it belongs to producers_later)"),
-        (LATER, "consumers", "scheme producers_later has no such step (it belongs to producers_first)"),
+        (
+            LATER,
+            "consumers",
+            "scheme producers_later has no such step (it belongs to producers_first and mirror_first)",
+        ),
     ],
 )
 def test_approval_that_would_never_be_asked_is_refused(text: str, approval: str, told: str) -> None:

@@ -144,7 +144,7 @@ def _versions(scene: Scene) -> list[Finding]:
         features = (source.features() if source else None, target.features() if target else None)
         stored = source.stored_bytes(scene.source.topics) if source else None
         usable = target.usable_bytes() if target else None
-    return [*_apis(*versions), *_features(scene, *features), _space(stored, usable)]
+    return [*_apis(*versions), *_features(scene, *features), _space(scene, stored, usable)]
 
 
 def _apis(source: dict[str, int] | None, target: dict[str, int] | None) -> list[Finding]:
@@ -207,20 +207,24 @@ def _kind(scene: Scene, group: str) -> str:
     return listed.kind if listed else "UNKNOWN"
 
 
-def _space(stored: dict[str, int] | None, usable: int | None) -> Finding:
+def _space(scene: Scene, stored: dict[str, int] | None, usable: int | None) -> Finding:
+    """What the source stores of these topics, each once, times the replication factor that they get on the target."""
     if stored is None or usable is None:
         return Finding("target-space/bytes", Status.PASS, "not told by the brokers; not judged")
-    total = sum(stored.values())
-    if usable < total:
+    copies = scene.run.plan.copies
+    total = sum(stored.values())  # the target's topics have the source's replication factor
+    if scene.begun or usable >= total:
         return Finding(
-            "target-space/bytes",
-            Status.WARN,
-            f"{usable / 2**30:,.1f} GiB free on the target",
-            f"{total / 2**30:,.1f} GiB as these topics take on the source with their replicas",
-            "the target will hold as much once it has run for as long as their retention",
+            "target-space/bytes", Status.PASS, f"{usable / 2**30:,.1f} GiB free, {total / 2**30:,.2f} GiB on the source"
         )
     return Finding(
-        "target-space/bytes", Status.PASS, f"{usable / 2**30:,.1f} GiB free, {total / 2**30:,.2f} GiB on the source"
+        "target-space/bytes",
+        Status.FAIL if copies else Status.WARN,
+        f"{usable / 2**30:,.1f} GiB free on the target",
+        f"{total / 2**30:,.1f} GiB as these topics take on the source with their replicas",
+        "add storage to the target: all of it will be copied, and nothing of it deleted before the verdict"
+        if copies
+        else "the target will hold as much once it has run for as long as their retention",
     )
 
 

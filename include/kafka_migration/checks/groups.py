@@ -172,7 +172,7 @@ def _on_target(scene: Scene) -> Iterable[Finding]:
                     "no member there before this run switches the service",
                     "stop those consumers: offsets of an active group cannot be set",
                 )
-    if not scene.current.seeds:
+    if not scene.begun and not plan.copies:  # what is copied is handed over exactly, whatever was read there before
         yield from _unread_on_target(scene)
     if idle:
         yield Finding("target-group/all", Status.PASS, "no group of the plan is used on the target by anyone else")

@@ -46,6 +46,11 @@ class Scene:
     current: Pass
 
     @property
+    def begun(self) -> bool:
+        """Whether this pass has seeded groups or begun to copy: what is on the target is then its own doing."""
+        return bool(self.current.seeds) or self.current.note("mirror/leg") is not None
+
+    @property
     def moved(self) -> set[str]:
         """The services that this pass has moved, was moving, or has started a second time."""
         return {

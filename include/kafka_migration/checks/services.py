@@ -14,7 +14,14 @@ from kafka_migration.sides import Side
 
 
 def check_services(scene: Scene) -> list[Finding]:
-    return [*_controllers(scene), *_where(scene), *_seconds(scene), *_in_two_plans(scene), *_going_back(scene)]
+    return [
+        *_controllers(scene),
+        *_where(scene),
+        *_seconds(scene),
+        *_idle(scene),
+        *_in_two_plans(scene),
+        *_going_back(scene),
+    ]
 
 
 def _controllers(scene: Scene) -> Iterable[Finding]:
@@ -79,6 +86,22 @@ def _seconds(scene: Scene) -> Iterable[Finding]:
             )
 
 
+def _idle(scene: Scene) -> Iterable[Finding]:
+    """A group that the plan calls idle and somebody uses: its offsets would move under the handover."""
+    for service in scene.run.plan.services:
+        if service.controller.kind != "idle":
+            continue
+        used = [g for g in service.groups if (d := scene.source.groups.get(g)) is not None and d.active]
+        for group in used:
+            yield Finding(
+                f"service-idle/{group}",
+                Status.FAIL,
+                f"group {group} of service {service.name}, which the plan calls idle, has members on the source",
+                "no member",
+                "stop whoever uses it, or give the service a controller",
+            )
+
+
 def refuse_while_going_back(run: Run) -> None:
     """Raise `Refused` where a task of a migration is cleared whose rollback has begun and not finished."""
     if run.purpose != ROLLBACK and _is_going_back(run):
@@ -110,7 +133,7 @@ def _in_two_plans(scene: Scene) -> Iterable[Finding]:
     mine = {_key(service.controller): service.name for service in scene.run.plan.services}
     for other in scene.run.other_plans:
         for service in other.services:
-            if _key(service.controller) in mine and service.controller.kind != "manual":
+            if _key(service.controller) in mine and service.controller.kind not in ("manual", "idle"):
                 name = mine[_key(service.controller)]
                 yield Finding(
                     f"service-in-two-plans/{name}",

@@ -10,6 +10,7 @@ from kafka_migration.offsets import OffsetRange, TopicPartition, Which
 from kafka_migration.passes import some
 from kafka_migration.topics.create import TopicToCreate, create_topics
 from kafka_migration.topics.describe import Topic
+from kafka_migration.topics.holds import lifted
 from kafka_migration.topics.parity import compare, settings_to_carry
 from kafka_migration.visible import first_visible
 
@@ -86,6 +87,9 @@ def _there(scene: Scene) -> list[Finding]:
 
 
 def _kinds(scene: Scene) -> Iterable[Finding]:
+    """Topics that lose their meaning where no stored message comes along."""
+    if scene.run.plan.copies:
+        return
     for topic in scene.source.topics.values():
         if topic.name.endswith(_STREAMS_INTERNAL):
             yield Finding(
@@ -124,11 +128,13 @@ def _replication(scene: Scene) -> list[Finding]:
 def _parity(scene: Scene) -> list[Finding]:
     """Existing topics of the target: equal, or created by this pass and not yet corrected; no foreign data."""
     own = set(scene.current.note("created") or ())
+    holds = scene.current.note("holds") or {}
+    copies = scene.run.plan.copies
     findings: list[Finding] = []
     for name, target in scene.target.topics.items():
         if name not in own:
-            findings += compare(scene.source.topics[name], target)
-    if not scene.current.seeds:
+            findings += compare(scene.source.topics[name], lifted(target, holds), by_number=copies)
+    if not scene.begun:
         foreign = set(scene.target.topics) - own
         ranges = [
             OffsetRange(tp, scene.target.offsets[Which.START][tp], end)
@@ -142,10 +148,12 @@ def _parity(scene: Scene) -> list[Finding]:
             findings += [
                 Finding(
                     f"topic-foreign-data/{topic}",
-                    Status.INCONCLUSIVE,
+                    Status.FAIL if copies else Status.INCONCLUSIVE,
                     f"{topic} holds messages on the target that this plan did not bring there",
                     "an empty topic, or none",
-                    "groups are seeded behind them and will not read them. Empty the topic, or accept the finding",
+                    "copies would be mixed with them: empty or delete the topic on the target"
+                    if copies
+                    else "groups are seeded behind them and will not read them. Empty the topic, or accept the finding",
                 )
                 for topic in sorted(filled)
             ]

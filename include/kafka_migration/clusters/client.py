@@ -13,14 +13,17 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
 from kafka_migration.errors import ClusterError, ClusterUnreachable
 from kafka_migration.sides import Addresses, Side
+
+if TYPE_CHECKING:
+    from kafka_migration.mirror.rest import Connect
 
 T = TypeVar("T")
 
@@ -187,11 +190,15 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Clusters:
-    """Source and target of a plan. `heading`: the side that services are moved to; back to the source in a rollback."""
+    """Source and target of a plan. `heading`: the side that services are moved to; back to the source in a rollback.
+
+    `workers`: by the side that it copies to, the Kafka Connect cluster that copies, where the plan has one.
+    """
 
     source: Cluster
     target: Cluster
     heading: Side = Side.TARGET
+    workers: Mapping[Side, Connect] = field(default_factory=dict)
 
     def of(self, side: Side) -> Cluster:
         return self.source if side is Side.SOURCE else self.target
@@ -205,6 +212,11 @@ class Clusters:
     def destination(self) -> Cluster:
         """The cluster that services go to."""
         return self.of(self.heading)
+
+    @property
+    def worker(self) -> Connect | None:
+        """What copies to where services go."""
+        return self.workers.get(self.heading)
 
     @property
     def addresses(self) -> Addresses:

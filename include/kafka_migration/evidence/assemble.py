@@ -17,6 +17,7 @@ from kafka_migration.evidence.bundle import Bundle, latest
 from kafka_migration.evidence.model import (
     Approval,
     Attempt,
+    Compared,
     CoverageEntry,
     DrainCurve,
     Evidence,
@@ -24,6 +25,7 @@ from kafka_migration.evidence.model import (
     Pause,
     Point,
     Scope,
+    Standstill,
     Step,
     StepRecord,
 )
@@ -95,7 +97,9 @@ def assemble(bundle: Bundle, facts: Facts) -> Evidence:
         drains=drains,
         pauses=_pauses(records),
         data_docs=next((str(link) for r in records if (link := r.report.data.get("data_docs"))), None),
-        holds=(),
+        compared=next((Compared(**c) for r in records if (c := r.report.data.get("compared"))), None),
+        standstill=_standstill(records),
+        holds=_holds(records),
         plan_digest=facts.plan.digest,
         plan_text=facts.plan.text,
     )
@@ -162,6 +166,22 @@ def _pauses(records: Sequence[StepRecord]) -> tuple[Pause, ...]:
     return tuple(Pause(service=s, group=g, seconds=seconds) for (s, g), seconds in sorted(found.items()))
 
 
+def _standstill(records: Sequence[StepRecord]) -> Standstill | None:
+    """The longest time that a service which writes was stopped."""
+    found = [
+        Standstill(service=service, seconds=seconds)
+        for r in records
+        for service, seconds in (r.report.data.get("standstill") or {}).items()
+    ]
+    return max(found, key=lambda one: one.seconds, default=None)
+
+
+def _holds(records: Sequence[StepRecord]) -> tuple[str, ...]:
+    """What the last step that said something of holds has left held, and how to lift it."""
+    told = [r.report.data["holds"] for r in records if "holds" in r.report.data]
+    return tuple(f"{hold['topic']}: {hold['lift']}" for hold in (told[-1] if told else ()))
+
+
 def _scope(facts: Facts, records: Sequence[StepRecord]) -> Scope:
     plan = facts.plan.plan
     known = {key: r.report.data[key] for r in records for key in ("topics", "partitions") if _is_number(r, key)}
@@ -224,8 +244,31 @@ def _without_record(task: str, state: str | None) -> Step:
     )
 
 
+def _proved(evidence: Evidence, where: str, messages: int) -> dict[str, str]:
+    """What was shown of messages: of a scheme that copies them that they are equal, else that they were read."""
+    if evidence.scheme == "mirror_first":
+        compared, still = evidence.compared, evidence.standstill
+        return {
+            "messages compared": f"{compared.messages:,} of {compared.partitions} partitions, copied and equal"
+            if compared and not compared.differences
+            else f"{compared.differences:,} differ"
+            if compared
+            else "none: the comparison was not reached",
+            "longest standstill": f"{duration(still.seconds)} ({still.service}), in which nothing could be written"
+            if still
+            else "not measured",
+        }
+    slowest = longest(evidence.drains)
+    return {
+        "messages proven": f"{messages:,} summed over the groups ({where})"
+        if evidence.coverage
+        else "none: coverage was not reached",
+        "longest drain": f"{duration(slowest.ended - slowest.started)} ({slowest.group})" if slowest else "none",
+    }
+
+
 def _summary(evidence: Evidence, folder: str) -> dict[str, str]:
-    scope, slowest = evidence.scope, longest(evidence.drains)
+    scope = evidence.scope
     on_left, on_reached = proven(evidence.coverage)
     left, reached = sides(evidence.purpose)
     pause = longest_pause(evidence.pauses)
@@ -249,11 +292,7 @@ def _summary(evidence: Evidence, folder: str) -> dict[str, str]:
         "verdict": evidence.verdict + why + (" (dry run: nothing was changed)" if evidence.dry_run else ""),
         "duration": duration(evidence.ended_at - evidence.started_at),
         "moved" if moved else "in the plan": ", ".join(extent),
-        "messages proven": f"{on_left + on_reached:,} summed over the groups ({on_left:,} read on the {left},"
-        f" {on_reached:,} on the {reached})"
-        if evidence.coverage
-        else "none: coverage was not reached",
-        "longest drain": f"{duration(slowest.ended - slowest.started)} ({slowest.group})" if slowest else "none",
+        **_proved(evidence, f"{on_left:,} read on the {left}, {on_reached:,} on the {reached}", on_left + on_reached),
         "longest pause": f"at most {duration(pause.seconds)} ({pause.group})" if pause else "not measured",
         "findings accepted": ", ".join(accepted) or "none",
         "evidence": folder,

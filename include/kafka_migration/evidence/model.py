@@ -163,6 +163,22 @@ class DrainCurve(Part):
     samples: tuple[tuple[float, float], ...]
 
 
+class Compared(Part):
+    """What comparing copied messages with their originals showed."""
+
+    messages: int
+    partitions: int
+    differences: int
+    first: str | None = Field(description="The first message that differs: topic/partition@offset:kind.")
+
+
+class Standstill(Part):
+    """How long a service that writes was stopped: from its order to stop until it was seen to run where it goes."""
+
+    service: str
+    seconds: float
+
+
 class Pause(Part):
     """How long a group had nothing to read, at most: until it was seen to have committed where it goes.
 
@@ -211,6 +227,12 @@ class Evidence(Part):
     drains: tuple[DrainCurve, ...]
     pauses: tuple[Pause, ...]
     data_docs: str | None = Field(description="A link beside this file to the coverage suite's own page.")
-    holds: tuple[str, ...] = Field(description="What is still held on the source, and how to lift it.")
+    compared: Compared | None = Field(
+        description="mirror_first: what comparing the copies with their originals showed."
+    )
+    standstill: Standstill | None = Field(description="mirror_first: the longest time that a writer was stopped.")
+    holds: tuple[str, ...] = Field(
+        description="What was held when this was written, and how to lift it; a run that passed lifts it by itself."
+    )
     plan_digest: str
     plan_text: str

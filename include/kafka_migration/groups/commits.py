@@ -17,10 +17,11 @@ from kafka_migration.errors import OffsetsRefused
 from kafka_migration.offsets import Offsets, TopicPartition
 
 
-def committed(cluster: Cluster, groups: Iterable[str]) -> dict[str, dict[TopicPartition, int]]:
+def committed(cluster: Cluster, groups: Iterable[str], stable: bool = False) -> dict[str, dict[TopicPartition, int]]:
     """What each group has committed; partitions without a commit are absent. All groups are asked side by side.
 
-    Offsets that a transaction holds open count when it has been committed. Raises `ClusterError` when a partition's
+    Offsets that a transaction holds open count when it has been committed; `stable` (KIP-447) waits for that, and
+    raises when it takes too long. Raises `ClusterError` when a partition's
     offset cannot be told: it is never taken for a missing commit.
     """
     wanted = sorted(set(groups))
@@ -29,7 +30,7 @@ def committed(cluster: Cluster, groups: Iterable[str]) -> dict[str, dict[TopicPa
     admin = cluster.group_admin
     futures = {
         group: admin.list_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(group)], request_timeout=REQUEST_TIMEOUT
+            [ConsumerGroupTopicPartitions(group)], require_stable=stable, request_timeout=REQUEST_TIMEOUT
         )[group]
         for group in wanted
     }

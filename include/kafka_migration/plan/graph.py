@@ -67,6 +67,16 @@ class Graph:
     def of(cls, plan: Plan, file: str = "the plan") -> Graph:
         """Raises `PlanError` when services wait for one another in a circle."""
         groups = _units(plan)
+        if plan.scheme == "mirror_first":
+            # All writers are stopped before any service starts on the target: nobody waits for anybody's drain.
+            units = [
+                Unit(_unit_name(unit), tuple(s.name for s in unit), (), (), (), (), any(s.reads for s in unit))
+                for unit in groups
+            ]
+            return cls(
+                producers=tuple(unit for unit in units if not unit.reads),
+                readers=tuple(unit for unit in units if unit.reads),
+            )
         writers = {t: {s.name for s in plan.writers(t)} for s in plan.services for t in (*s.produces, *s.reads)}
         index = {service.name: i for i, unit in enumerate(groups) for service in unit}
         settled_by: dict[str, set[int]] = {t: {index[w] for w in ws} for t, ws in writers.items()}
@@ -133,7 +143,8 @@ def _units(plan: Plan) -> list[tuple[Service, ...]]:
     for a in plan.services:
         for b in plan.services:
             shared_group = set(a.groups) & set(b.groups)
-            shared_topic = set(a.produces) & set(b.produces) if plan.order == "strict" else set()
+            strict = plan.order == "strict" and plan.scheme != "mirror_first"
+            shared_topic = set(a.produces) & set(b.produces) if strict else set()
             if shared_group or shared_topic:
                 parent[root(b.name)] = root(a.name)
     together: dict[str, list[Service]] = {}

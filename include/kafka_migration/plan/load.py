@@ -18,10 +18,11 @@ import yaml
 from pydantic import ValidationError
 
 from kafka_migration.errors import PlanError
+from kafka_migration.mirror.properties import check_client_properties, check_properties
 from kafka_migration.plan.graph import Graph
 from kafka_migration.plan.model import NAME, Plan
 from kafka_migration.plan.problems import problems_of
-from kafka_migration.services.registry import check_spec, is_manual
+from kafka_migration.services.registry import check_spec, is_idle, is_manual
 
 if TYPE_CHECKING:
     from yaml import SafeLoader as _SafeLoader
@@ -120,6 +121,8 @@ def parse_plan(text: str, file: Path) -> LoadedPlan:
     except ValidationError as error:
         raise PlanError(file.name, problems_of(error, Plan, data)) from None
     problems = [problem for service in plan.services for problem in check_spec(service)]
+    problems += _kinds_that_do_not_fit(plan)
+    problems += _mirror_problems(plan)
     if problems:
         raise PlanError(file.name, problems)
     graph = Graph.of(plan, file.name)
@@ -150,6 +153,31 @@ def difference(before: str, after: str) -> str:
         before.splitlines(), after.splitlines(), "the plan this run started with", "the plan now", lineterm=""
     )
     return "\n".join(lines)
+
+
+def _mirror_problems(plan: Plan) -> list[str]:
+    """Properties of MirrorMaker that are unknown, without effect where they stand, or not the plan's to choose."""
+    if plan.mirror is None:
+        return []
+    clients = {"source": plan.mirror.clients.source, "target": plan.mirror.clients.target}
+    return [
+        *(f"mirror: properties: {line}" for line in check_properties(plan.mirror.properties, scheme=plan.scheme)),
+        *(f"mirror: clients: {s}: {line}" for s, client in clients.items() for line in check_client_properties(client)),
+    ]
+
+
+def _kinds_that_do_not_fit(plan: Plan) -> list[str]:
+    """Controllers that the plan's scheme cannot work with."""
+    found = []
+    for service in plan.services:
+        where = f"services: {service.name}: controller: kind: {service.controller.kind}"
+        if plan.copies and is_manual(service):
+            found.append(f"{where}: not yet in scheme {plan.scheme}: it stops and starts services by itself")
+        if is_idle(service) and not plan.copies:
+            found.append(f"{where}: scheme {plan.scheme} waits for what its groups read; leave the service out")
+        if is_idle(service) and service.produces:
+            found.append(f"{where}: a service that writes cannot be idle")
+    return found
 
 
 def _mixed_writers(plan: Plan) -> list[str]:

@@ -27,24 +27,36 @@ NAME = r"[a-z0-9][a-z0-9_-]*"
 VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 LEGAL_TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 
-Scheme = Literal["producers_first", "producers_later"]
+Scheme = Literal["producers_first", "producers_later", "mirror_first"]
 Order = Literal["strict", "relaxed"]
-Approval = Literal["topics", "producers", "consumers", "close_originals", "rollback"]
+Approval = Literal["topics", "producers", "handover", "consumers", "close_originals", "rollback"]
+
+# Approvals that only some schemes have a step for.
+_APPROVALS_OF: Mapping[str, tuple[str, ...]] = {
+    "producers": ("producers_first", "producers_later"),
+    "handover": ("mirror_first",),
+    "consumers": ("producers_first", "mirror_first"),
+    "close_originals": ("producers_later",),
+}
 
 # The names of steps: a service of such a name could not be told from them in a DAG.
 RESERVED = frozenset(
     """
     preflight approve_topics create_topics seed_groups approve_producers compare_topics switch_producers cutover
     consumers coverage evidence gate first seconds keeping_up approve_rollback begin forth source_point
+    hold_retention start_mirror caught_up rehearse approve_handover stop_writers stop_mirror handover
+    compare_content lift_holds
     """.split()  # noqa: SIM905 - a list of words reads better
 )
-NOT_YET_VALUES = frozenset(("mirror_first", "mirror", "handover", "failover"))
+NOT_YET_VALUES = frozenset(("mirror", "failover", "dedicated"))
 NOT_YET_KEYS: Mapping[str, tuple[str, ...]] = {
-    "Plan": ("hold_retention", "history", "mirror", "verify", "decommissioned"),
+    "Plan": ("hold_retention", "history", "verify", "decommissioned"),
     "Consumes": ("subscription",),
 }
 
 
+_SECRET_PROPERTY = re.compile(r"password|secret|jaas|ssl\.key|token", re.IGNORECASE)
+_PROVIDED = re.compile(r"\$\{[^}]+\}")
 _DURATION = r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*"
 
 
@@ -253,6 +265,46 @@ class Consuming(Part):
     timeout: Duration = Field(default=300.0)
 
 
+class MirrorClients(Part):
+    """What Kafka Connect needs to reach the two clusters beyond their addresses: properties of the Java client.
+
+    A secret is never written here: it is named as Connect's own config provider names it, `${file:/path:key}`.
+    """
+
+    source: dict[str, str] = Field(default_factory=dict)
+    target: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("source", "target")
+    @classmethod
+    def _no_secrets(cls, properties: dict[str, str]) -> dict[str, str]:
+        for name, value in properties.items():
+            if _SECRET_PROPERTY.search(name) and not _PROVIDED.search(value):
+                raise ValueError(
+                    f"{name} holds a secret: name it by a config provider of the Connect workers, for example"
+                    " ${file:/etc/kafka/secrets.properties:password}"
+                )
+        return properties
+
+
+class Mirror(Part):
+    """MirrorMaker 2, which copies the stored messages: where it runs and how it is set."""
+
+    kind: Literal["connect"] = Field(default="connect", description="connect: on a Kafka Connect cluster, by its REST.")
+    connection: str = Field(
+        min_length=1,
+        description="The Airflow connection (type HTTP) of the Kafka Connect cluster whose own cluster is the target.",
+    )
+    back: str | None = Field(
+        default=None,
+        description="The same of one whose own cluster is the source: it copies back what a rollback must bring home.",
+    )
+    properties: dict[str, str | int | bool] = Field(
+        default_factory=dict, description="MirrorMaker's properties, by their Kafka names."
+    )
+    clients: MirrorClients = MirrorClients()
+    timeout: Duration = Field(default=604800.0, description="How long the mirror may take to catch up.")
+
+
 class Evidence(Part):
     """Where the evidence is kept."""
 
@@ -280,6 +332,7 @@ class Plan(Part):
     cutover: Cutover = Cutover()
     drain: Drain = Drain()
     consuming: Consuming = Consuming()
+    mirror: Mirror | None = Field(default=None, description="mirror_first: the MirrorMaker that copies what is stored.")
     accept: tuple[Accepted, ...] = ()
     evidence: Evidence = Evidence()
 
@@ -308,10 +361,16 @@ class Plan(Part):
             for group in sorted(ignored & set(groups)):
                 problems.append(f"ignore_groups: {group} is a group of service {service.name}")
         problems += [
-            f"approvals: {name}: scheme {self.scheme} has no such step (it belongs to {scheme})"
-            for name, scheme in (("consumers", "producers_first"), ("close_originals", "producers_later"))
-            if name in self.approvals and self.scheme != scheme
+            f"approvals: {name}: scheme {self.scheme} has no such step (it belongs to {' and '.join(schemes)})"
+            for name, schemes in _APPROVALS_OF.items()
+            if name in self.approvals and self.scheme not in schemes
         ]
+        if (self.scheme == "mirror_first") is (self.mirror is None):
+            problems.append(
+                "mirror: is needed by scheme mirror_first: the Kafka Connect cluster that copies"
+                if self.mirror is None
+                else f"mirror: scheme {self.scheme} copies nothing; it belongs to mirror_first"
+            )
         problems += self._seconds()
         if problems:
             raise ValueError("\n".join(problems))
@@ -348,6 +407,11 @@ class Plan(Part):
         return any(_matches(e, topic) for e in self.topics.include) and not any(
             _matches(e, topic) for e in self.topics.exclude
         )
+
+    @property
+    def copies(self) -> bool:
+        """Whether the stored messages come along: groups then go on behind what they have read, not at a seed."""
+        return self.scheme == "mirror_first"
 
     def service(self, name: str) -> Service:
         return next(s for s in self.services if s.name == name)

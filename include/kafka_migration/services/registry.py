@@ -10,21 +10,23 @@ from pydantic import BaseModel, ValidationError
 from kafka_migration.plan.model import Plan, Service
 from kafka_migration.plan.problems import problems_of, unknown
 from kafka_migration.services.controller import Connection, Controller
+from kafka_migration.services.idle import IdleController, IdleSettings
 from kafka_migration.services.manual import ManualController, ManualSettings
 from kafka_migration.services.supervisor import SupervisorController, SupervisorSettings
 from kafka_migration.services.supervisor_copy import CopySettings, SupervisorCopy
 from kafka_migration.sides import Addresses
 
-_KINDS: Mapping[str, tuple[type[SupervisorSettings] | type[ManualSettings], Any]] = {
+_KINDS: Mapping[str, tuple[type[BaseModel], Any]] = {
     "supervisor": (SupervisorSettings, SupervisorController),
     "manual": (ManualSettings, ManualController),
+    "idle": (IdleSettings, IdleController),
 }
 
 
 # How a second instance comes to be: its settings, and its controller; those of a program are filled up from the
 # service's own, those of a copy taken from it whole.
 _SECONDS: Mapping[str, tuple[type[BaseModel], Any]] = {
-    **_KINDS,
+    **{kind: parts for kind, parts in _KINDS.items() if kind != "idle"},
     "copy": (CopySettings, SupervisorCopy),
 }
 
@@ -92,6 +94,11 @@ def _check(where: str, kind: str, settings: Mapping[str, Any], kinds: Mapping[st
 def is_manual(service: Service) -> bool:
     """Whether a person, not this product, changes the service."""
     return service.controller.kind == "manual"
+
+
+def is_idle(service: Service) -> bool:
+    """Whether nobody runs the service while its groups are moved."""
+    return service.controller.kind == "idle"
 
 
 def is_manual_second(service: Service) -> bool:

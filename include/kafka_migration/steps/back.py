@@ -50,9 +50,21 @@ class Way:
 
 def look(run: Run) -> StepReport:
     """What is true, and the way back as a table; changes nothing. Raises `FindingsFailed` where there is none."""
-    back = run.headed(Side.SOURCE)
-    findings = check_identity(identify(run.clusters.source), identify(run.clusters.target))
-    report = StepReport(findings=findings)
+    report = something_to_take_back(run)
+    report.findings = accept([*report.findings, *_losses(run), *controllers_answer(run)], run.plan.acceptances)
+    stop_with(report, "looking for the way back")
+    report.tables += [_table(ways(run)), observations_table("Services", observe_all(_all(run)))]
+    report.findings += _disorder(run)
+    report.summary = f"the way back of {len(run.plan.services)} services to the source"
+    topics = moved_topics(run.current)
+    partitions = read_several(run.clusters.source, _partitions(run), (Which.END,))[Which.END]
+    report.data = {"topics": len(topics), "partitions": len(partitions)}
+    return report
+
+
+def something_to_take_back(run: Run) -> StepReport:
+    """Two clusters, and a migration that has begun. Raises `FindingsFailed` where there is nothing to take back."""
+    report = StepReport(findings=check_identity(identify(run.clusters.source), identify(run.clusters.target)))
     stop_with(report, "looking for the way back")
     if not moved_topics(run.current):
         report.findings.append(
@@ -65,17 +77,9 @@ def look(run: Run) -> StepReport:
             )
         )
         stop_with(report, "looking for the way back")
-    finished = back.current.finished
+    finished = run.way_back.finished
     if finished:
         report.notes.append(f"Run {finished['run_id']} has taken this migration back already: nothing is left to do.")
-    report.findings = accept([*findings, *_losses(run), *_controllers(run)], run.plan.acceptances)
-    stop_with(report, "looking for the way back")
-    report.tables += [_table(ways(run)), observations_table("Services", observe_all(_all(run)))]
-    report.findings += _disorder(run)
-    report.summary = f"the way back of {len(run.plan.services)} services to the source"
-    topics = moved_topics(run.current)
-    partitions = read_several(run.clusters.source, _partitions(run), (Which.END,))[Which.END]
-    report.data = {"topics": len(topics), "partitions": len(partitions)}
     return report
 
 
@@ -276,7 +280,7 @@ def _all_frozen(run: Run, service: Service) -> bool:
     return all(there.points(stage) for stage in stages_read(run, [service]))
 
 
-def _controllers(run: Run) -> list[Finding]:
+def controllers_answer(run: Run) -> list[Finding]:
     """Do the controllers answer? Nothing can be moved back before they do."""
     return [
         Finding(

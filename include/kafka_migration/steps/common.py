@@ -89,6 +89,17 @@ def points_for(run: Run, current: Pass, service: Service) -> dict[str, dict[Topi
     }
 
 
+def goes_on_from(current: Pass, group: str) -> dict[TopicPartition, int]:
+    """Where the group begins on the cluster that it goes to: its seed, or where it was handed over to."""
+    handed = current.note_offsets(handover_key(group))
+    return handed or dict(current.seeds.get(group, {}))
+
+
+def handover_key(group: str) -> str:
+    """Where a pass keeps the offsets at which a group goes on that was handed over."""
+    return f"handover/{group}"
+
+
 def _stays(run: Run, stage: str) -> bool:
     """Whether the processors that a stage waits for stay on the source in a rollback: then nothing of it is left."""
     return stage != FIRST_STAGE and all(

@@ -17,6 +17,7 @@ from kafka_migration.passes import some
 from kafka_migration.report import StepReport, Table
 from kafka_migration.run import Run
 from kafka_migration.sides import Side
+from kafka_migration.steps.common import goes_on_from
 from kafka_migration.visible import first_visible
 from kafka_migration.waiting import Look, Outcome
 
@@ -42,7 +43,7 @@ class ConsumingStep:
 
     def prepare(self, run: Run, args: Mapping[str, Any]) -> dict[str, Any]:
         service = run.plan.service(str(args["service"]))
-        seeds = run.current.seeds
+        current = run.current
         return {
             "service": service.name,
             "groups": {}
@@ -50,7 +51,7 @@ class ConsumingStep:
             else {
                 c.group: {
                     "topics": list(c.topics),
-                    "seeds": to_json(seeds.get(c.group, {})),
+                    "seeds": to_json(goes_on_from(current, c.group)),
                     "external": c.offsets == "external",
                 }
                 for c in service.consumes

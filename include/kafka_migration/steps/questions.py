@@ -13,7 +13,10 @@ from kafka_migration.run import Run
 from kafka_migration.services.controller import State
 from kafka_migration.sides import Side
 from kafka_migration.steps.back import ways
+from kafka_migration.steps.bringing import way_back
 from kafka_migration.steps.common import observe_all, points_for
+from kafka_migration.steps.handover import rehearsed
+from kafka_migration.steps.mirroring import ended
 from kafka_migration.topics.describe import choose, describe_topics, topic_names
 
 _SHOWN = 50
@@ -55,6 +58,23 @@ def producers(run: Run) -> str | None:
     )
 
 
+def handover(run: Run) -> str | None:
+    """Before the writers are stopped and the groups handed over."""
+    if ended(run):
+        return None
+    writers = [s.name for s in run.plan.services if s.produces]
+    return _said(
+        f"The mirror has caught up. Now {', '.join(writers)} will be stopped; once the mirror has copied the last"
+        " message, what only writes starts on the target, and each reading service is stopped, handed over and started"
+        " there. What was proved of the positions in the rehearsal:",
+        Table(
+            "",
+            ("group", "positions", "proved", "copied only at the handover", "messages repeated at most"),
+            tuple(tuple(row) for row in rehearsed(run.current)),
+        ),
+    )
+
+
 def consumers(run: Run, unit: str) -> str | None:
     """Before a unit of reading services moves."""
     of = run.graph.unit(unit)
@@ -89,6 +109,17 @@ def rollback(run: Run) -> str | None:
     text = f"The services go back to {run.clusters.source}. Topics and offsets on the target stay as they are. {order}"
     rows = tuple((way.service, way.now, way.unread, way.words) for way in ways(run))
     return _said(text, Table("", ("service", "now", "unread on the target", "then"), rows))
+
+
+def bring_back(run: Run) -> str | None:
+    """Before a migration is taken back whose stored messages were copied."""
+    if run.way_back.finished or "rollback" not in run.plan.approvals:
+        return None
+    text = (
+        f"The services go back to {run.clusters.source}. What was produced on the target since the cutover is copied"
+        " back first, and every group goes on at its next message: nothing is lost, and the order of every key is kept."
+    )
+    return _said(text, way_back(run))
 
 
 def second_by_hand(run: Run, service: str) -> str | None:

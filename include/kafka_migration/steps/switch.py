@@ -43,8 +43,9 @@ def switch_producers(run: Run, unit: str) -> StepReport:
     current = run.current
     changes: list[Change] = []
     if not run.dry_run:
-        # On the way back no group is without an offset: it has one from before it left.
-        missing = seeds_missing(run) if run.heading is Side.TARGET else []
+        # On the way back no group is without an offset: it has one from before it left. Where the stored messages come
+        # along it gets one before it starts.
+        missing = seeds_missing(run) if run.heading is Side.TARGET and not run.plan.copies else []
         if missing:
             raise Refused(
                 f"groups {', '.join(missing)} have no seed on the {run.heading} yet; run the task that seeds them"
@@ -58,7 +59,7 @@ def switch_producers(run: Run, unit: str) -> StepReport:
             for g in s.groups
         }
         changes = ensure_seeds(run, current, unmoved)
-    report = _switch(run, current, services, "producers")
+    report = move(run, current, services, "producers")
     report.changes = [*changes, *report.changes]
     return report
 
@@ -66,20 +67,22 @@ def switch_producers(run: Run, unit: str) -> StepReport:
 def hold(run: Run, unit: str) -> StepReport:
     """Stop the producers that share a topic with a processor; they start again together with it."""
     held = run.graph.unit(unit).held
-    current = run.current
-    before = observe_all({name: run.controllers[name] for name in held})
-    to_stop = [n for n in held if before[n].state is State.RUNNING and before[n].side is not run.heading]
+    return stop_here(run, held, "wait, stopped, for the services that write the same topics")
+
+
+def stop_here(run: Run, names: Sequence[str], told: str) -> StepReport:
+    """Stop those of these services that run where this run leaves; `told`: what is said of all of them then."""
+    before = observe_all({name: run.controllers[name] for name in names})
+    to_stop = [n for n in names if before[n].state is State.RUNNING and before[n].side is not run.heading]
     changes = [Change(f"service {n}", str(before[n]), "stopped", not run.dry_run) for n in to_stop]
     if run.dry_run:
         return StepReport(f"would stop {', '.join(to_stop) or 'nothing'}", changes=changes)
     if to_stop:
         check_window(run, f"stopping {', '.join(to_stop)}")
-        _stop(run, current, to_stop)
-    after = observe_all({name: run.controllers[name] for name in held})
+        stop_services(run, run.current, to_stop)
+    after = observe_all({name: run.controllers[name] for name in names})
     return StepReport(
-        f"{', '.join(held)} wait, stopped, for the services that write the same topics",
-        tables=[observations_table("Held services", after)],
-        changes=changes,
+        f"{', '.join(names)} {told}", tables=[observations_table("Stopped services", after)], changes=changes
     )
 
 
@@ -96,7 +99,7 @@ def switch_consumers(run: Run, unit: str) -> StepReport:
     staying = [n for n in readers if run.stays(n)]
     waiting = [n for n in readers if not current.switched(n) and n not in staying]
     if run.dry_run:
-        return _switch(run, current, services, "consumers")
+        return move(run, current, services, "consumers")
     if staying and run.heading is Side.TARGET:
         return StepReport(f"{', '.join(services)}: nothing to do, it stays on the source or has begun to return")
     tables: list[Table] = []
@@ -117,7 +120,7 @@ def switch_consumers(run: Run, unit: str) -> StepReport:
                 for name in waiting:
                     current.set_staying(name)
             raise
-    report = _switch(run, current, services, "consumers")
+    report = move(run, current, services, "consumers")
     report.tables = [*tables, *report.tables]
     report.changes = [*changes, *report.changes]
     return report
@@ -161,7 +164,8 @@ def last_look(run: Run, current: Pass, names: Sequence[str]) -> list[Table]:
         time.sleep(0.25)
 
 
-def _switch(run: Run, current: Pass, services: Sequence[str], what: str) -> StepReport:
+def move(run: Run, current: Pass, services: Sequence[str], what: str) -> StepReport:
+    """Stop, configure and start services, those of them that do not run where this run goes. `what`: for the log."""
     controllers = [run.controllers[name] for name in services]
     by_machine = [c for c in controllers if not c.manual]
     before = observe_all({name: run.controllers[name] for name in services})
@@ -209,15 +213,28 @@ def _switch(run: Run, current: Pass, services: Sequence[str], what: str) -> Step
         changes=changes,
         notes=notes,
         findings=[_seen_finding(run, c, after[c.service.name]) for c in controllers],
-        data={"services": list(services), "moved": [c.service.name for c in to_move]},
+        data={
+            "services": list(services),
+            "moved": [c.service.name for c in to_move],
+            **({"standstill": _stood_still(run, current, services)} if run.plan.copies else {}),
+        },
     )
+
+
+def _stood_still(run: Run, current: Pass, services: Sequence[str]) -> dict[str, float]:
+    """By service that writes: seconds from when it was told to stop until it was seen to run again."""
+    return {
+        name: run.now() - since
+        for name in services
+        if run.plan.service(name).produces and (since := current.leaving_since(name)) is not None
+    }
 
 
 def _move_together(run: Run, current: Pass, controllers: Sequence[Controller]) -> list[str]:
     """Stop all, configure all, start all. The pause of each is what this takes."""
     began = run.now()
     names = [c.service.name for c in controllers]
-    _stop(run, current, names)
+    stop_services(run, current, names)
     stopped = run.now()
     for controller in controllers:
         for line in controller.configure(run.heading):
@@ -229,7 +246,8 @@ def _move_together(run: Run, current: Pass, controllers: Sequence[Controller]) -
     ]
 
 
-def _stop(run: Run, current: Pass, names: Iterable[str]) -> None:
+def stop_services(run: Run, current: Pass, names: Iterable[str]) -> None:
+    """Stop them side by side, recorded as leaving before. Raises `ServiceError` when one still runs."""
     for name in names:
         current.set_leaving(name, run.now())  # recorded first: who finds it stopped knows by whom
     side_by_side([run.controllers[name] for name in names], lambda c: c.stop())

@@ -12,10 +12,13 @@ from kafka_migration.passes import Pass, open_pass
 from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import Run
 from kafka_migration.steps.common import check_window, moved_topics, stop_with
+from kafka_migration.steps.holding import hold
+from kafka_migration.steps.mirroring import start as start_mirror
 from kafka_migration.steps.seconds import seconds_stopped
 from kafka_migration.steps.seeds import seed
 from kafka_migration.topics.create import add_partitions, create_topics, set_settings
 from kafka_migration.topics.describe import Topic, choose, describe_topics, partitions_of, topic_names
+from kafka_migration.topics.holds import lifted
 from kafka_migration.topics.parity import compare, settings_to_correct
 
 
@@ -41,7 +44,7 @@ def create(run: Run) -> StepReport:
     if (done := _finished(run, f"{len(names)} topics")) is not None:
         return done
     if run.dry_run:
-        findings = accept([f for n in target for f in compare(source[n], target[n])], run.plan.acceptances)
+        findings = accept(_differences(run, source, target), run.plan.acceptances)
         return StepReport(f"{len(missing)} topics would be created", changes=changes, findings=findings)
     check_window(run, "creating topics")
     current = open_pass(run.records)
@@ -96,6 +99,8 @@ def parity(run: Run) -> StepReport:
     report.changes += [
         Change(f"partitions of {n}", str(target[n].partitions), str(total)) for n, total in sorted(grown.items())
     ]
+    if run.plan.copies and (new or grown):
+        report.changes += [*hold(run).changes, *start_mirror(run).changes]
     unseeded = _unseeded(run, current)
     if unseeded:
         # Also what an attempt had added that was killed, or refused, before it seeded. Offsets of a group in use cannot
@@ -113,9 +118,10 @@ def parity(run: Run) -> StepReport:
 def _unseeded(run: Run, current: Pass) -> set[str]:
     """The topics with a partition on the target for which a group that reads it has no seed recorded.
 
-    None once a writer has left: the end of such a partition is then no place to begin any more.
+    None once a writer has left: the end of such a partition is then no place to begin any more. None where stored
+    messages come along: groups are handed over behind what they have read.
     """
-    if any(current.leaving(service.name) for service in run.plan.services if service.produces):
+    if run.plan.copies or any(current.leaving(service.name) for service in run.plan.services if service.produces):
         return set()
     there = partitions_of(run.clusters.target, moved_topics(current))
     seeds = current.seeds
@@ -142,10 +148,13 @@ def _correct(
     run: Run, current: Pass, source: Mapping[str, Topic], target: Mapping[str, Topic], own: list[str]
 ) -> list[Change]:
     """Set what the target's own defaults made different, on topics that this pass created and nobody has written."""
-    if current.seeds:
+    if current.seeds or current.note("mirror/leg") is not None:
         return []
+    holds = current.note("holds") or {}
     differing = {
-        name: wanted for name in own if name in target and (wanted := settings_to_correct(source[name], target[name]))
+        name: wanted
+        for name in own
+        if name in target and (wanted := settings_to_correct(source[name], lifted(target[name], holds)))
     }
     ends = read_offsets(run.clusters.target, [tp for name in differing for tp in target[name].numbered()], Which.END)
     empty = {name for name in differing if not any(ends[tp] for tp in target[name].numbered())}
@@ -158,11 +167,20 @@ def _correct(
 
 
 def _compare(run: Run, source: Mapping[str, Topic], target: Mapping[str, Topic]) -> list[Finding]:
-    findings = accept(
-        [f for name in source if name in target for f in compare(source[name], target[name])], run.plan.acceptances
-    )
+    findings = accept(_differences(run, source, target), run.plan.acceptances)
     stop_with(StepReport(findings=findings), "comparing the topics")
     return findings
+
+
+def _differences(run: Run, source: Mapping[str, Topic], target: Mapping[str, Topic]) -> list[Finding]:
+    """What differs between topics that are on both sides, holds left out."""
+    holds = run.current.note("holds") or {}
+    return [
+        finding
+        for name in source
+        if name in target
+        for finding in compare(source[name], lifted(target[name], holds), by_number=run.plan.copies)
+    ]
 
 
 def _table(topics: Mapping[str, Topic]) -> Table:

@@ -43,18 +43,23 @@ def settings_to_correct(source: Topic, target: Topic) -> dict[str, str]:
     }
 
 
-def compare(source: Topic, target: Topic) -> list[Finding]:
-    """Where the target's topic differs from the source's; a single PASS when it does not."""
+def compare(source: Topic, target: Topic, by_number: bool = False) -> list[Finding]:
+    """Where the target's topic differs from the source's; a single PASS when it does not.
+
+    `by_number`: messages are copied partition by partition, so that their count cannot differ.
+    """
     findings = []
     if source.partitions != target.partitions:
         findings.append(
             Finding(
                 f"topic-partitions/{source.name}",
-                Status.INCONCLUSIVE,
+                Status.FAIL if by_number else Status.INCONCLUSIVE,
                 f"{target.partitions} partitions on the target",
                 f"{source.partitions} as on the source",
-                "keys would lie on other partitions: custom partitioners, co-partitioned joins and order by key across"
-                " the move depend on it. Delete or grow the target topic, or accept the finding in the plan.",
+                "MirrorMaker copies each partition to the one of its number: make the topic anew, or grow it"
+                if by_number
+                else "keys would lie on other partitions: custom partitioners, co-partitioned joins and order by key"
+                " across the move depend on it. Delete or grow the target topic, or accept the finding in the plan.",
             )
         )
     differing = [

@@ -1,0 +1,304 @@
+"""Steps of the exact handover: rehearse it, stop the writers, then hand over each reading service.
+
+A group goes on at exactly the message that it would have read next. What cannot be proved is INCONCLUSIVE, and nothing
+is ever skipped. What was handed over is recorded before it is set, so that every attempt sets the same.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+
+from kafka_migration.errors import Refused
+from kafka_migration.findings import Finding, Status, accept
+from kafka_migration.groups.commits import committed, set_commits
+from kafka_migration.groups.describe import describe_groups
+from kafka_migration.mirror.anchors import Anchors, Pair, read_syncs
+from kafka_migration.mirror.handover import Mapped, Position, map_positions
+from kafka_migration.mirror.legs import Leg, Legs, rising, swapped
+from kafka_migration.mirror.placing import Verdict
+from kafka_migration.offsets import Offsets, TopicPartition, Which, read_several, to_json
+from kafka_migration.passes import Pass, some
+from kafka_migration.plan.model import Consumes
+from kafka_migration.report import Change, StepReport, Table
+from kafka_migration.run import ROLLBACK, Run
+from kafka_migration.services.controller import State
+from kafka_migration.services.registry import is_idle
+from kafka_migration.sides import Side
+from kafka_migration.steps.common import (
+    check_window,
+    handover_key,
+    observe_all,
+    stop_with,
+)
+from kafka_migration.steps.mirroring import ended, leg_of, stamped
+from kafka_migration.steps.switch import move, stop_here, stop_services
+from kafka_migration.topics.describe import describe_topics
+
+_REHEARSED = "rehearsal"
+_LEAVES_WITHIN = 60.0  # seconds: a member that was killed is missed after its session timeout, 45 s by default
+_RESTS_FOR = 0.5
+
+
+def rehearse(run: Run) -> StepReport:
+    """Map every group as it stands now, and prove it; sets nothing. What comes later is mapped when it is there."""
+    if run.dry_run:
+        return StepReport("would compute for every group where it goes on, and prove it")
+    current = run.current
+    if leg_of(run) is None or ended(run):
+        return StepReport("nothing to rehearse: the mirror has reached the cutover point, or copies nothing")
+    groups = run.plan.groups
+    mapped = _map(run, current, groups, committed(run.clusters.origin, groups))
+    findings = _findings(run, mapped, "as it stands now")
+    current.keep(
+        _REHEARSED,
+        {
+            "doubtful": sorted({f.id for f in findings if f.status is Status.INCONCLUSIVE}),
+            "groups": [_summed(group, [m for m in mapped if m.group == group]) for group in sorted(groups)],
+        },
+    )
+    report = StepReport(
+        f"{sum(m.proved for m in mapped):,} of {len(mapped):,} positions of {len(groups)} groups are proved",
+        tables=[_table(run, mapped)],
+        findings=_accepted(run, current, findings),
+    )
+    stop_with(report, "rehearsing the handover")
+    return report
+
+
+def stop_writers(run: Run) -> StepReport:
+    """Stop every service that writes a topic of the plan. What only reads goes on reading the source."""
+    names = [s.name for s in run.plan.services if s.produces]
+    return stop_here(run, names, f"do not write on the {run.leaving} any more")
+
+
+def hand_over(run: Run, unit: str) -> StepReport:
+    """Stop the services of a unit that reads, set their groups to where they go on, start them there.
+
+    Raises `FindingsFailed` where a position is not proved: the services stay stopped, nothing is set.
+    """
+    services = run.graph.unit(unit).services
+    if run.dry_run:
+        return StepReport(f"would hand over {', '.join(services)}")
+    current = run.current
+    groups = {c.group: c for name in services for c in run.plan.service(name).consumes if c.offsets == "group"}
+    if all(current.switched(name) for name in services):
+        return StepReport(f"{', '.join(services)}: nothing to do, handed over already")
+    idle = [name for name in services if is_idle(run.plan.service(name))]
+    runs = [name for name in services if name not in idle]
+    if run.purpose == ROLLBACK and _never_left(run, services):
+        for name in idle:
+            current.set_switched(name, run.run_id, run.now())
+        return move(run, current, runs, "consumers") if runs else StepReport(f"{', '.join(idle)} stays on the source")
+    began = run.now()
+    changes: list[Change] = []
+    tables: list[Table] = []
+    findings: list[Finding] = []
+    for group in groups:
+        current.set_idle(group, current.leaving_since(services[0]) or began)
+    if any(current.note(handover_key(group)) is None for group in groups):
+        commits = _come_to_rest(run, current, services, groups)
+        mapped = _map(run, current, groups, commits)
+        tables = [_table(run, mapped)]
+        findings = _accepted(run, current, _findings(run, mapped, "at the handover"))
+        stop_with(StepReport(tables=tables, findings=findings), f"handing over {', '.join(groups)}")
+        for group in groups:
+            wanted = {m.partition: m.destination_offset for m in mapped if m.group == group}
+            current.keep(handover_key(group), to_json({tp: o for tp, o in wanted.items() if o is not None}))
+    handed = {group: current.note_offsets(handover_key(group)) for group in groups}
+    changes += _set(run, handed)
+    for name in idle:
+        current.set_switched(name, run.run_id, run.now())
+    report = move(run, current, runs, "consumers")
+    report.notes += [f"{name}: {run.controllers[name].instructions(run.heading)}" for name in idle]
+    report.tables = [*tables, *report.tables]
+    report.changes = [*changes, *report.changes]
+    report.findings = [*findings, *report.findings]
+    report.notes.append(f"from the order to stop to the start on the {run.heading}: {run.now() - began:.1f} s")
+    return report
+
+
+def _never_left(run: Run, services: Sequence[str]) -> bool:
+    """Of a rollback: whether these have not gone to the target. Their groups stand where they stood."""
+    there = run.headed(Side.TARGET).current
+    seen = observe_all({name: run.controllers[name] for name in services})
+    return not any(there.switched(name) or seen[name].side is Side.TARGET for name in services)
+
+
+def _come_to_rest(
+    run: Run, current: Pass, services: Sequence[str], groups: Iterable[str]
+) -> dict[str, dict[TopicPartition, int]]:
+    """Stop the services; once their groups are empty and their commits rest, what they have committed."""
+    check_window(run, f"handing over {', '.join(services)}")
+    seen = observe_all({name: run.controllers[name] for name in services})
+    stop_services(run, current, [n for n in services if seen[n].state is State.RUNNING])
+    deadline = time.monotonic() + _LEAVES_WITHIN
+    while members := {g: d for g, d in describe_groups(run.clusters.origin, groups).items() if d.active}:
+        if time.monotonic() > deadline:
+            who = [f"{g}: {m.client_id} at {m.host}" for g, d in members.items() for m in d.members]
+            raise Refused(
+                f"{', '.join(services)} has stopped, and its groups still have members on the {run.leaving}:"
+                f" {some(who)}. Somebody else uses the group: stop it there, then clear this task. Nothing was set."
+            )
+        time.sleep(0.1)
+    found = committed(run.clusters.origin, groups, stable=True)
+    while True:
+        time.sleep(_RESTS_FOR)
+        again = committed(run.clusters.origin, groups, stable=True)
+        if again == found:
+            return found
+        found = again
+
+
+def _map(
+    run: Run,
+    current: Pass,
+    groups: Mapping[str, Consumes],
+    commits: Mapping[str, Mapping[TopicPartition, int]],
+) -> list[Mapped]:
+    """Where each group goes on, for every partition of the topics that it reads."""
+    leg = leg_of(run)
+    assert leg is not None
+    first = leg.begin
+    cutover = dict(leg.end or {})
+    anchors = anchors_of(run, leg)
+    wanted = [tp for tp in first if any(tp.topic in c.topics for c in groups.values())]
+    offsets = read_several(run.clusters.origin, wanted, (Which.START, Which.END))
+    positions = [
+        Position(group, tp, commits.get(group, {}).get(tp, _uncommitted(consumes, offsets, cutover, tp)))
+        for group, consumes in groups.items()
+        if consumes.offsets == "group"
+        for tp in sorted(wanted)
+        if tp.topic in consumes.topics
+    ]
+    topics = describe_topics(run.clusters.origin, {tp.topic for tp in wanted})
+    return map_positions(
+        run.clusters.origin,
+        run.clusters.destination,
+        anchors,
+        positions,
+        ignore_timestamp=stamped(run, first),
+        compacted={name for name, topic in topics.items() if topic.compacted},
+    )
+
+
+def anchors_of(run: Run, leg: Leg) -> dict[TopicPartition, Anchors]:
+    """Of each partition all that is known, over every leg of the plan: their ends, and what the mirrors told.
+
+    A group may stand in the range of an earlier leg.
+    """
+    legs = Legs(run.records).all()
+    known: dict[TopicPartition, set[Pair]] = {}
+    for one in legs:
+        for tp, pairs in one.pairs().items():
+            known.setdefault(tp, set()).update(pairs)
+    for side, mirror in run.mirrors.items():
+        mine = [one for one in legs if one.heading is side]
+        if mine:
+            syncs = read_syncs(run.clusters.of(side), mirror.syncs_topic, mine[0].syncs_from)
+            for tp, told in syncs.items():
+                if tp in known:
+                    known[tp].update(rising(told) if side is Side.TARGET else swapped(rising(told)))
+    found = {}
+    for tp in leg.begin:
+        pairs = sorted(known[tp] if run.heading is Side.TARGET else swapped(known[tp]))
+        end = (leg.end[tp], leg.image[tp]) if leg.end is not None and leg.image is not None else None
+        found[tp] = Anchors.build(_first_of(legs, tp, run.heading), pairs, end)
+    return found
+
+
+def _first_of(legs: Sequence[Leg], tp: TopicPartition, heading: Side) -> Pair:
+    """Where the first leg of a partition began, the offset of what is left by this run first."""
+    pair = next(one.pairs()[tp][0] for one in legs if tp in one.begin)
+    return pair if heading is Side.TARGET else (pair[1], pair[0])
+
+
+def _uncommitted(consumes: Consumes, offsets: Mapping[Which, Offsets], cutover: Offsets, tp: TopicPartition) -> int:
+    """Where `auto.offset.reset` would send the group."""
+    if consumes.auto_offset_reset == "latest":
+        return cutover.get(tp, offsets[Which.END][tp])
+    return offsets[Which.START][tp]
+
+
+def _set(run: Run, handed: Mapping[str, Offsets]) -> list[Change]:
+    """Set what is not set yet, of groups that nobody uses there. Raises `OffsetsRefused`."""
+    there = committed(run.clusters.destination, handed)
+    missing = {
+        group: {tp: offset for tp, offset in offsets.items() if there.get(group, {}).get(tp) != offset}
+        for group, offsets in handed.items()
+    }
+    # A group that has read on since an earlier attempt started its service is left where it is.
+    active = {g for g, d in describe_groups(run.clusters.destination, handed).items() if d.active}
+    todo = {group: offsets for group, offsets in missing.items() if offsets and group not in active}
+    set_commits(run.clusters.destination, todo)
+    return [
+        Change(
+            f"group {group} on the {run.heading}",
+            "no offsets" if not there.get(group) else "other offsets",
+            f"{len(offsets)} partitions, offsets {min(offsets.values()):,} to {max(offsets.values()):,}; read back",
+        )
+        for group, offsets in sorted(todo.items())
+    ]
+
+
+def _findings(run: Run, mapped: Sequence[Mapped], when: str) -> list[Finding]:
+    # While the mirror runs there are positions that it has not reached; once it has ended there is no such excuse.
+    later = None if ended(run) else Verdict.NOT_YET
+    doubtful = [m for m in mapped if not m.proved and m.verdict is not later]
+    found = [
+        Finding(
+            f"handover/{m.group}/{m.partition}",
+            Status.INCONCLUSIVE if m.destination_offset is not None else Status.FAIL,
+            m.proof,
+            f"the message that {m.group} reads next, found on the {run.heading}",
+            f"going on at offset {m.destination_offset:,} repeats at most {m.repeats:,} messages and skips none"
+            if m.destination_offset is not None
+            else "no offset is known from which nothing would be skipped: the copy of this partition cannot be used",
+        )
+        for m in doubtful
+    ]
+    by_group: dict[str, list[Mapped]] = {}
+    for m in mapped:
+        by_group.setdefault(m.group, []).append(m)
+    found += [
+        Finding(f"handover/{group}", Status.PASS, f"{len(ms)} positions proved {when}")
+        for group, ms in sorted(by_group.items())
+        if not any(m in doubtful for m in ms)
+    ]
+    return found
+
+
+def _accepted(run: Run, current: Pass, findings: list[Finding]) -> list[Finding]:
+    """What the plan accepts, and what whoever approved the handover has seen in its rehearsal."""
+    shown = (current.note(_REHEARSED) or {}).get("doubtful", ()) if "handover" in run.plan.approvals else ()
+    reasons = dict.fromkeys(shown, "shown in the rehearsal, and approved") | run.plan.acceptances
+    return accept(findings, reasons)
+
+
+def rehearsed(current: Pass) -> list[list[object]]:
+    """Of each group in the last rehearsal: its name, positions, how many are proved, not there yet, would repeat."""
+    found: list[list[object]] = (current.note(_REHEARSED) or {}).get("groups", [])
+    return found
+
+
+def _summed(group: str, mapped: Sequence[Mapped]) -> list[object]:
+    later = sum(m.verdict is Verdict.NOT_YET for m in mapped)
+    return [group, len(mapped), sum(m.proved for m in mapped), later, sum(m.repeats for m in mapped)]
+
+
+def _table(run: Run, mapped: Sequence[Mapped]) -> Table:
+    return Table(
+        "Handover",
+        (
+            "group",
+            "partition",
+            f"reads next on the {run.leaving}",
+            f"goes on at on the {run.heading}",
+            "verdict",
+            "proof",
+        ),
+        tuple(
+            (m.group, str(m.partition), m.origin_offset, m.destination_offset, m.verdict.value, m.proof)
+            for m in sorted(mapped, key=lambda m: (m.group, m.partition))
+        ),
+    )

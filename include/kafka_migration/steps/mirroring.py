@@ -1,0 +1,359 @@
+"""Steps: start the mirror, wait until it has caught up, then until it has copied everything, stop it.
+
+What is copied is a declared range of each partition: from the offset recorded when the mirror was created to the
+cutover point. `image` is where the destination ends when the mirror has been stopped: all copies lie before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from kafka_migration.clusters.client import Clusters
+from kafka_migration.clusters.protocol import speak
+from kafka_migration.errors import MirrorError, Refused
+from kafka_migration.evidence.words import duration
+from kafka_migration.findings import Finding, Status
+from kafka_migration.mirror.handover import prove_end
+from kafka_migration.mirror.legs import Leg, Legs
+from kafka_migration.mirror.runner import MirrorRunner, Progress
+from kafka_migration.offsets import OffsetRange, Offsets, TopicPartition, Which, from_json, read_several, to_json
+from kafka_migration.passes import Pass, open_pass, some
+from kafka_migration.report import Change, StepReport, Table
+from kafka_migration.run import ROLLBACK, Run
+from kafka_migration.steps.common import check_window, moved_topics, stop_with
+from kafka_migration.topics.describe import describe_topics, partitions_of, topic_names
+from kafka_migration.visible import first_visible
+from kafka_migration.waiting import Look, Outcome
+
+_LEG = "mirror/leg"
+_NOTHING = "nothing to copy: nothing has been written there that is not here"
+_NEAR = 1_000  # offsets: a mirror that is no further behind copies what comes in well under a second
+_NEAR_SECONDS = 2.0  # or that is behind by what is written in that time
+_STUCK_AFTER = 300.0  # seconds in which a mirror that runs has copied nothing, though there is more
+_RESTARTS = 3
+_RATE_OVER = 10.0
+
+
+def leg_of(run: Run) -> Leg | None:
+    """What the mirror of this pass (of a rollback: its way back) copies; None where nothing has been begun."""
+    number = run.current.note(_LEG)
+    return None if number is None else Legs(run.records).all()[number]
+
+
+def copies_nothing(run: Run) -> bool:
+    """Of a rollback: whether no service has gone to the target, so that nothing has to be brought home."""
+    return run.purpose == ROLLBACK and run.way_back.note("copies") is False
+
+
+def ended(run: Run) -> bool:
+    """Whether everything has been copied that this leg shall copy; from then on its mirror stays stopped."""
+    leg = leg_of(run)
+    return leg is not None and leg.ended
+
+
+def runner(run: Run) -> MirrorRunner:
+    """The mirror that copies to where this run goes."""
+    if run.mirror is None:
+        raise Refused(f"the plan names no mirror that copies to the {run.heading}")
+    return run.mirror
+
+
+def start(run: Run) -> StepReport:
+    """Create the mirror stopped, with the offsets from which it shall copy, and let it run. Repeatable.
+
+    Topics and partitions that came since are added to it. Once the image is recorded it is never started again.
+    """
+    if copies_nothing(run):
+        return StepReport(_NOTHING)
+    mirror = runner(run)
+    if run.dry_run:
+        return StepReport(f"would start {mirror}")
+    current = open_pass(run.records) if run.purpose != ROLLBACK else run.current
+    if ended(run):
+        return StepReport(f"nothing to do: {mirror} has reached the cutover point and stays stopped")
+    partitions = partitions_of(run.clusters.origin, moved_topics(current))
+    leg = leg_of(run) or _next_leg(run, partitions)
+    new = [tp for tp in partitions if tp not in leg.begin]
+    if new:
+        first = read_several(run.clusters.origin, new, (Which.START,))[Which.START]
+        leg = Legs(run.records).add(leg, first, read_several(run.clusters.destination, new, (Which.END,))[Which.END])
+    check_window(run, f"starting {mirror}")
+    changes = mirror.create(leg.begin)
+    mirror.resume()
+    return StepReport(
+        f"{mirror} copies {len(partitions)} partitions of {len(moved_topics(current))} topics",
+        tables=[
+            Table(
+                "Copied from",
+                ("partition", f"offset on the {run.leaving}", f"onto offset on the {run.heading}"),
+                tuple((str(tp), leg.begin[tp], leg.onto[tp]) for tp in sorted(partitions)),
+            )
+        ],
+        changes=changes,
+    )
+
+
+def _next_leg(run: Run, partitions: list[TopicPartition]) -> Leg:
+    """Recorded before anything is copied: who is killed here finds the same numbers again.
+
+    The first begins with what the origin still has, a later one where the last ended. One that was begun to the same
+    side and did not come to its end is gone on with.
+    """
+    legs = Legs(run.records)
+    last = legs.last()
+    if last is not None and not last.ended and last.heading is run.heading:
+        leg = last
+    elif last is not None and last.ended:
+        begin, onto = last.starts_next(run.heading)
+        leg = legs.keep(Leg(last.number + 1, run.heading, begin, onto, syncs_from=_syncs_end(run)))
+    elif last is not None:
+        raise Refused(f"the mirror to the {last.heading} has not come to its end: nothing can be copied back yet")
+    else:
+        first = read_several(run.clusters.origin, partitions, (Which.START,))[Which.START]
+        ends = read_several(run.clusters.destination, partitions, (Which.END,))[Which.END]
+        leg = legs.keep(Leg(0, run.heading, first, ends, syncs_from=_syncs_end(run)))
+    run.current.keep(_LEG, leg.number)
+    return leg
+
+
+def _syncs_end(run: Run) -> int:
+    """Where the topic of offset syncs ends: what stands before that was written of other copies."""
+    topic, cluster = runner(run).syncs_topic, run.clusters.destination
+    if topic not in topic_names(cluster):
+        return 0
+    ends = read_several(cluster, [TopicPartition(topic, 0)], (Which.END,))[Which.END]
+    return ends[TopicPartition(topic, 0)]
+
+
+class CaughtUpStep:
+    """Waits until the mirror is no further behind than what is written in the time of a look. `args`: none."""
+
+    name = "caught up"
+
+    def timeout(self, run: Run) -> float:
+        return run.plan.mirror.timeout if run.plan.mirror else 0.0
+
+    def prepare(self, run: Run, args: Mapping[str, Any]) -> dict[str, Any]:
+        leg = leg_of(run)
+        if run.dry_run or leg is None or leg.ended:
+            return {"connector": None}
+        mirror = runner(run)
+        restarted = mirror.restart_failed()
+        if restarted:
+            run.log.warning("restarted: %s", ", ".join(restarted))
+        return {
+            "connector": mirror.name,
+            "begins": to_json(leg.begin),
+            "bytes": _bytes_each(run, sorted({tp.topic for tp in leg.begin})),
+        }
+
+    def look(self, clusters: Clusters, brief: Mapping[str, Any], memory: Mapping[str, Any], now: float) -> Look:
+        if brief["connector"] is None:
+            return Look(Outcome.DONE, ("nothing to wait for",))
+        known = from_json(brief["begins"])
+        progress = _progress(clusters, brief["connector"])
+        if progress.failures:
+            tries = memory.get("restarts", 0)
+            told = tuple(f"{task}: {trace.splitlines()[0]}" for task, trace in progress.failures.items())
+            if tries >= _RESTARTS:
+                why = "\n".join(progress.failures.values())
+                return Look(Outcome.FAILED, told, memory, f"the mirror fails again after {tries} restarts:\n{why}")
+            return Look(Outcome.AGAIN, told, {**memory, "restarts": tries + 1}, "a task of the mirror has failed")
+        offsets = read_several(clusters.origin, known, (Which.START, Which.END))
+        at = {tp: max(begin, progress.positions.get(tp, begin)) for tp, begin in known.items()}
+        overtaken = [
+            f"{tp}: offsets {at[tp]:,} to {offsets[Which.START][tp]:,}"
+            for tp in sorted(known)
+            if offsets[Which.START][tp] > at[tp]
+        ]
+        if overtaken:
+            return Look(
+                Outcome.FAILED,
+                (),
+                memory,
+                "retention has overtaken the mirror; these were deleted before they were copied:\n  "
+                + "\n  ".join(overtaken)
+                + "\nRaise the retention of the topics, empty them on the target, and begin a new pass by a rollback.",
+            )
+        left = sum(offsets[Which.END][tp] - at[tp] for tp in known)
+        kept = _remember(memory, sum(at.values()), sum(offsets[Which.END].values()), now)
+        copied, written = _rates(kept["samples"])
+        line = _line(left, copied, written, brief["bytes"])
+        if left <= max(_NEAR, written * _NEAR_SECONDS):
+            return Look(Outcome.DONE, (f"caught up: {left:,} offsets behind",), kept)
+        still = now - kept["moved"]
+        if still > _STUCK_AFTER:
+            why = f"the mirror says {progress.state} and has copied nothing for {still:.0f} s: {line}"
+            return Look(Outcome.FAILED, (line,), kept, why)
+        return Look(Outcome.WAITING, (line,), kept)
+
+    def seen(self, brief: Mapping[str, Any], look: Look) -> StepReport:
+        return StepReport(notes=list(look.lines))
+
+    def settle(self, run: Run, brief: Mapping[str, Any], look: Look) -> StepReport:
+        if brief["connector"] is None:
+            return StepReport("would wait until the mirror has caught up" if run.dry_run else "nothing to wait for")
+        return StepReport("the mirror has caught up", notes=list(look.lines))
+
+
+class StopStep:
+    """Waits until nothing visible is left to copy before the cutover point, then stops the mirror for good.
+
+    `args`: none. Writers stand still meanwhile: so it is one step. Not lag and not equal end offsets: exactly-once
+    leaves markers on the target, transactions on the source (measured).
+    """
+
+    name = "everything copied"
+
+    def timeout(self, run: Run) -> float:
+        return run.plan.cutover.timeout
+
+    def prepare(self, run: Run, args: Mapping[str, Any]) -> dict[str, Any]:
+        leg = leg_of(run)
+        if run.dry_run or leg is None or leg.ended:
+            return {"connector": None}
+        mirror = runner(run)
+        mirror.restart_failed()
+        return {
+            "connector": mirror.name,
+            "begins": to_json(leg.begin),
+            "points": to_json(points(run, run.current)),
+        }
+
+    def look(self, clusters: Clusters, brief: Mapping[str, Any], memory: Mapping[str, Any], now: float) -> Look:
+        if brief["connector"] is None:
+            return Look(Outcome.DONE, ("nothing to wait for",))
+        known, ends = from_json(brief["begins"]), from_json(brief["points"])
+        progress = _progress(clusters, brief["connector"])
+        if progress.failures:
+            return Look(Outcome.AGAIN, tuple(progress.failures.values()), memory, "a task of the mirror has failed")
+        starts = read_several(clusters.origin, ends, (Which.START,))[Which.START]
+        left = [
+            OffsetRange(tp, max(known[tp], progress.positions.get(tp, known[tp]), starts[tp]), end)
+            for tp, end in ends.items()
+        ]
+        behind = {tp for tp, seen in first_visible(clusters.origin, left).items() if seen.first is not None}
+        if behind:
+            offsets = sum(r.end - r.start for r in left if r.partition in behind)
+            return Look(Outcome.WAITING, (f"{offsets:,} offsets left on {some(sorted(behind))}",), memory)
+        return Look(Outcome.DONE, ("nothing visible is left before the cutover point",), memory)
+
+    def seen(self, brief: Mapping[str, Any], look: Look) -> StepReport:
+        return StepReport(notes=list(look.lines))
+
+    def settle(self, run: Run, brief: Mapping[str, Any], look: Look) -> StepReport:
+        return _stopped(run)
+
+
+def _stopped(run: Run) -> StepReport:
+    """Stop the mirror for good, record where the destination ends, and prove that it holds the last message too.
+
+    Raises `FindingsFailed` where the last visible messages of both sides differ.
+    """
+    if copies_nothing(run):
+        return StepReport(_NOTHING)
+    mirror = runner(run)
+    if run.dry_run:
+        return StepReport(f"would stop {mirror} and prove that the last message of each partition has been copied")
+    leg = leg_of(run)
+    if leg is None:
+        raise Refused(f"{mirror} has not been started; run the task `start_mirror` first")
+    ends = points(run, run.current)
+    before = mirror.state()
+    mirror.stop()
+    changes = [Change(f"{mirror}", before, mirror.state())]
+    if leg.image is None:
+        images = read_several(run.clusters.destination, ends, (Which.END,))[Which.END]
+        findings = _proved(run, ends, images)
+        stop_with(StepReport(changes=changes, findings=findings), "proving that the mirror has copied everything")
+        leg = Legs(run.records).keep(replace(leg, end=ends, image=images))
+    images = dict(leg.image or {})
+    return StepReport(
+        f"the mirror is stopped; {len(images)} partitions hold everything up to the cutover point",
+        tables=[
+            Table(
+                "Image of the cutover point",
+                ("partition", f"cutover point on the {run.leaving}", f"image on the {run.heading}"),
+                tuple((str(tp), ends[tp], images[tp]) for tp in sorted(ends)),
+            )
+        ],
+        changes=changes,
+        findings=_proved(run, ends, images),
+        data={"image": to_json(images)},
+    )
+
+
+def points(run: Run, current: Pass) -> dict[TopicPartition, int]:
+    """By partition: the cutover point of the cluster that is left."""
+    return current.latest_points(stage for stage in run.graph.stages if current.points(stage))
+
+
+def _proved(run: Run, ends: Offsets, images: Offsets) -> list[Finding]:
+    proofs = prove_end(run.clusters.origin, run.clusters.destination, ends, images, stamped(run, ends))
+    wrong = [p for p in proofs.values() if not p.equal]
+    return [
+        Finding(
+            f"mirror-end/{p.partition}",
+            Status.FAIL,
+            p.told,
+            f"the last visible message before the cutover point, on the {run.heading} as well",
+            "clear the task `start_mirror` to let the mirror go on; if it stays so, the copy is not whole",
+        )
+        for p in wrong
+    ] or [
+        Finding("mirror-end/all", Status.PASS, f"the last visible message of {len(proofs)} partitions is equal on both")
+    ]
+
+
+def stamped(run: Run, partitions: Offsets) -> frozenset[str]:
+    """The topics whose messages are stamped anew on the destination: their timestamps say nothing of a copy."""
+    topics = describe_topics(run.clusters.destination, {tp.topic for tp in partitions})
+    return frozenset(n for n, t in topics.items() if t.settings.get("message.timestamp.type") == "LogAppendTime")
+
+
+def _progress(clusters: Clusters, connector: str) -> Progress:
+    if clusters.worker is None:
+        raise MirrorError("this look was given no way to the mirror")
+    return clusters.worker.progress(connector)
+
+
+def _bytes_each(run: Run, topics: list[str]) -> float | None:
+    """The mean size of a stored offset on the origin, where its brokers tell."""
+    with speak(run.clusters.origin) as protocol:
+        stored = protocol.stored_bytes(topics) if protocol else None
+    described = describe_topics(run.clusters.origin, topics)
+    partitions = [tp for topic in described.values() for tp in topic.numbered()]
+    offsets = read_several(run.clusters.origin, partitions, (Which.START, Which.END))
+    kept = sum(offsets[Which.END][tp] - offsets[Which.START][tp] for tp in partitions)
+    if not stored or not kept:
+        return None
+    return sum(size / max(1, described[topic].replication_factor) for topic, size in stored.items()) / kept
+
+
+def _remember(memory: Mapping[str, Any], at: int, end: int, now: float) -> dict[str, Any]:
+    samples = [*memory.get("samples", ()), [now, at, end]]
+    while len(samples) > 2 and now - samples[1][0] >= _RATE_OVER:
+        samples.pop(0)
+    moved = now if at != memory.get("at") else memory["moved"]
+    return {**memory, "samples": samples, "at": at, "moved": moved}
+
+
+def _rates(samples: list[list[float]]) -> tuple[float, float]:
+    """Offsets a second: copied, and written meanwhile."""
+    (began, at, end), (now, at_now, end_now) = samples[0], samples[-1]
+    if now <= began:
+        return 0.0, 0.0
+    return (at_now - at) / (now - began), (end_now - end) / (now - began)
+
+
+def _line(left: int, copied: float, written: float, bytes_each: float | None) -> str:
+    size = f" (about {left * bytes_each / 2**20:,.0f} MiB)" if bytes_each else ""
+    gain = copied - written
+    when = f"about {duration(left / gain)}" if gain > 0 else "not gaining on what is written"
+    return f"{left:,} offsets left{size}, {copied:,.0f}/s copied, {written:,.0f}/s written, {when}"
+
+
+caught_up = CaughtUpStep()
+stop_mirror = StopStep()

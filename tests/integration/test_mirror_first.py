@@ -1,0 +1,283 @@
+"""Scheme mirror_first on real clusters and a real Connect worker: what is stored comes along, groups go on exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import pytest
+from tests.conftest import RunningCluster
+from tests.integration.scene import Daemon, MirroredLife, Town, look_once, until_done
+from tests.integration.workbench import Workbench
+
+from demo.connect import ConnectWorker
+from kafka_migration.errors import FindingsFailed, Refused
+from kafka_migration.findings import Status
+from kafka_migration.groups.commits import committed, set_commits
+from kafka_migration.mirror.legs import Legs
+from kafka_migration.mirror.rest import Connect, ConnectAccess
+from kafka_migration.offsets import TopicPartition
+from kafka_migration.plan.graph import FIRST_STAGE
+from kafka_migration.plan.model import Plan
+from kafka_migration.run import ROLLBACK, Run
+from kafka_migration.services.controller import State
+from kafka_migration.sides import Side
+from kafka_migration.steps import bringing, closing, content, handover, holding, mirroring, preflight, switch, topics
+from kafka_migration.steps.cutover import cutover
+from kafka_migration.topics.create import add_partitions
+from kafka_migration.topics.describe import describe_topics
+from kafka_migration.waiting import Outcome
+
+
+@pytest.fixture(scope="module")
+def worker(target: RunningCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConnectWorker]:
+    with ConnectWorker("tests", target.bootstrap_servers, tmp_path_factory.mktemp("connect") / "worker") as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def back(source: RunningCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConnectWorker]:
+    with ConnectWorker("back", source.bootstrap_servers, tmp_path_factory.mktemp("connect") / "back") as one:
+        yield one
+
+
+@dataclass
+class Move:
+    """A small migration: `one` writes `a`; `two` reads `a` and writes `b`; `three` reads both; nobody runs `four`."""
+
+    town: Town
+    plan: Plan
+    life: MirroredLife
+    a: TopicPartition
+    b: TopicPartition
+
+    def run(self, run_id: str = "first", purpose: str = "migrate") -> Run:
+        return self.town.run(self.plan, run_id, purpose)
+
+    def everything_was_read_once_and_in_order(self) -> None:
+        self.life.finish()
+        idle = self.town.named("g4")
+        for (group, topic), read in self.life.read.items():
+            assert read == ([] if group == idle else self.life.written[topic]), f"{group} on {topic}"
+        self.life._read(idle, self.a, Side.TARGET)  # whoever runs it later
+        assert self.life.read[idle, self.a.topic] == self.life.written[self.a.topic][5:]
+
+
+@pytest.fixture
+def move(
+    source: RunningCluster, target: RunningCluster, daemon: Daemon, worker: ConnectWorker, back: ConnectWorker
+) -> Iterator[Move]:
+    with Town.of(source.bootstrap_servers, target.bootstrap_servers, daemon) as town:
+        town.workers[Side.TARGET] = Connect(ConnectAccess(worker.url))
+        town.workers[Side.SOURCE] = Connect(ConnectAccess(back.url))
+        [a], [b] = town.topic(town.named("a"), retention_ms="86400000"), town.topic(town.named("b"))
+        services = [
+            town.service("one", [a]),
+            town.service("two", [b], {town.named("g2"): [a]}),
+            town.service("three", (), {town.named("g3"): [a, b]}),
+            {
+                "name": "four",
+                "produces": [],
+                "consumes": [{"group": town.named("g4"), "topics": [a.topic]}],
+                "controller": {"kind": "idle"},
+            },
+        ]
+        plan = town.plan(
+            services,
+            scheme="mirror_first",
+            mirror={"connection": "connect", "properties": {"offset.lag.max": 10}},
+        )
+        life = MirroredLife(town, plan)
+        life.turns(12)
+        set_commits(town.source.cluster, {town.named("g4"): {a: 5}})
+        yield Move(town, plan, life, a, b)
+        for mirror in town.run(plan).mirrors.values():
+            mirror.remove()
+
+
+def to_the_image(run: Run, life: MirroredLife | None = None) -> None:
+    """Everything up to the stopped mirror."""
+    preflight.preflight(run)
+    topics.create(run)
+    holding.hold(run)
+    mirroring.start(run)
+    until_done(mirroring.caught_up, run, meanwhile=life and life.turn)
+    handover.rehearse(run)
+    topics.parity(run)
+    handover.stop_writers(run)
+    until_done(cutover, run, stage=FIRST_STAGE)
+    until_done(mirroring.stop_mirror, run)
+
+
+def to_the_end(run: Run, life: MirroredLife) -> None:
+    for unit in run.graph.producers:
+        switch.switch_producers(run, unit=unit.name)
+    for unit in run.graph.readers:
+        handover.hand_over(run, unit=unit.name)
+        life.turn()
+    content.compare(run)
+    assert all(not f.stops for f in closing.closing_look(run).findings)
+    closing.finish(run)
+    holding.lift(run)
+
+
+def test_every_group_reads_every_message_once_and_in_order(move: Move) -> None:
+    move.life.idle.add(move.town.named("g3"))  # far behind, and idle while it is moved
+    move.life.turns(3)
+    run = move.run()
+    to_the_image(run, move.life)
+    to_the_end(run, move.life)
+    move.everything_was_read_once_and_in_order()
+    held = describe_topics(move.town.target.cluster, [move.a.topic])[move.a.topic]
+    assert held.settings["retention.ms"] == "86400000", "lifted after the gate"
+
+
+def test_a_finished_migration_run_again_changes_nothing(move: Move) -> None:
+    run = move.run()
+    to_the_image(run, move.life)
+    to_the_end(run, move.life)
+    before = move.town.state(move.plan)
+    again = move.run("again")
+    to_the_image(again)
+    for unit in again.graph.units:
+        (handover.hand_over if unit.reads else switch.switch_producers)(again, unit=unit.name)
+    content.compare(again)
+    assert move.town.state(move.plan) == before
+
+
+def test_message_written_to_the_copy_is_found(move: Move) -> None:
+    run = move.run()
+    to_the_image(run, move.life)
+    move.town.target.write(move.a, value=b"x")
+    legs = Legs(run.records)
+    leg = legs.last()
+    assert leg is not None
+    assert leg.image is not None
+    legs.keep(replace(leg, image={**leg.image, move.a: move.town.target.end(move.a)}))
+    with pytest.raises(FindingsFailed) as refused:
+        content.compare(run)
+    assert [f.id for f in refused.value.findings] == [f"content/{move.a.topic}"]
+    assert refused.value.findings[0].status is Status.FAIL
+
+
+def take_back(run: Run, life: MirroredLife) -> None:
+    bringing.look(run)
+    bringing.begin(run)
+    mirroring.start(run)
+    until_done(mirroring.caught_up, run, meanwhile=life.turn)
+    handover.rehearse(run)
+    handover.stop_writers(run)
+    until_done(cutover, run, stage=FIRST_STAGE)
+    until_done(mirroring.stop_mirror, run)
+    to_the_end(run, life)
+
+
+@pytest.mark.parametrize("moved", ["nothing", "the mirror has ended", "producers", "some consumers", "everything"])
+def test_taken_back_and_migrated_again(move: Move, moved: str) -> None:
+    run, life = move.run(), move.life
+    life.idle.add(move.town.named("g3"))
+    life.turns(3)
+    if moved == "nothing":
+        preflight.preflight(run)
+        topics.create(run)
+        holding.hold(run)
+        mirroring.start(run)
+        until_done(mirroring.caught_up, run, meanwhile=life.turn)
+    else:
+        to_the_image(run, life)
+    if moved in ("producers", "some consumers"):
+        for unit in run.graph.producers:
+            switch.switch_producers(run, unit=unit.name)
+    if moved == "some consumers":
+        handover.hand_over(run, unit="two")
+    if moved == "everything":
+        to_the_end(run, life)
+    life.turns(3)
+    back = move.run("back", ROLLBACK)
+    take_back(back, life)
+    assert {c.observe().side for name, c in back.controllers.items() if name != "four"} == {Side.SOURCE}
+    life.turns(3)
+    again = move.run("again")
+    to_the_image(again, life)
+    to_the_end(again, life)
+    move.everything_was_read_once_and_in_order()
+
+
+def test_attempt_that_was_killed_before_it_set_anything_is_finished_by_the_next(
+    move: Move, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = move.run()
+    to_the_image(run, move.life)
+    with monkeypatch.context() as killed:
+        killed.setattr(handover, "_set", _killed)
+        with pytest.raises(KeyboardInterrupt):
+            handover.hand_over(run, unit="two")
+    assert run.controllers["two"].observe().state is State.STOPPED
+    assert not committed(move.town.target.cluster, [move.town.named("g2")])[move.town.named("g2")]
+    to_the_end(move.run("second"), move.life)
+    move.everything_was_read_once_and_in_order()
+
+
+def test_group_that_somebody_else_uses_is_not_handed_over(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = move.run()
+    to_the_image(run, move.life)
+    monkeypatch.setattr(handover, "_LEAVES_WITHIN", 0.5)
+    with move.town.source.member(move.town.named("g3"), move.a.topic), pytest.raises(Refused) as refused:
+        handover.hand_over(run, unit="three")
+    assert "still have members on the source" in str(refused.value)
+    assert not committed(move.town.target.cluster, [move.town.named("g3")])[move.town.named("g3")]
+
+
+def test_deletion_that_overtakes_the_mirror_fails_it_and_names_the_range(move: Move) -> None:
+    run = move.run()
+    preflight.preflight(run)
+    topics.create(run)
+    mirroring.start(run)
+    until_done(mirroring.caught_up, run)
+    mirror = run.mirrors[Side.TARGET]
+    mirror.stop()
+    at = move.town.workers[Side.TARGET].positions(mirror.name).get(move.a, 0)
+    move.life.turns(4)
+    move.town.source.delete_before(move.a, at + 2)
+    brief = mirroring.caught_up.prepare(run, {})
+    look = look_once(mirroring.caught_up, run, brief, {})
+    assert look.outcome is Outcome.FAILED
+    assert f"{move.a}: offsets {at:,} to {at + 2:,}" in look.why
+
+
+@pytest.mark.parametrize(
+    ("partitions", "filled", "finding"), [(2, False, "topic-partitions"), (1, True, "topic-foreign-data")]
+)
+def test_topic_of_the_target_that_cannot_hold_the_copies_stops_the_preflight(
+    move: Move, partitions: int, filled: bool, finding: str
+) -> None:
+    [tp, *_] = move.town.topic(move.a.topic, partitions, Side.TARGET, retention_ms="86400000")
+    if filled:
+        move.town.target.write(tp)
+    with pytest.raises(FindingsFailed) as refused:
+        preflight.preflight(move.run())
+    assert [(f.id, f.status) for f in refused.value.findings] == [(f"{finding}/{move.a.topic}", Status.FAIL)]
+
+
+def _killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_partition_that_comes_while_the_mirror_runs_is_copied(move: Move) -> None:
+    run = move.run()
+    preflight.preflight(run)
+    topics.create(run)
+    holding.hold(run)
+    mirroring.start(run)
+    until_done(mirroring.caught_up, run)
+    add_partitions(move.town.source.cluster, {move.a.topic: 2})
+    later = TopicPartition(move.a.topic, 1)
+    Workbench(move.town.source.bootstrap_servers).write(later, 7, value=b"0")  # whose client has not known the topic
+    topics.parity(run)
+    handover.stop_writers(run)
+    until_done(cutover, run, stage=FIRST_STAGE)
+    until_done(mirroring.stop_mirror, run)
+    assert len(move.town.target.visible_offsets(later)) == 7
+    for unit in run.graph.readers:
+        handover.hand_over(run, unit=unit.name)
+    content.compare(run)
