@@ -68,6 +68,8 @@ class ConnectWorker:
         options = [
             f"-Xmx{self._heap}",
             "-XX:+UseSerialGC",
+            # Measured on two busy cores: ready after 4 s instead of 18 s, and 400,000 messages copied in half the time.
+            "-XX:TieredStopAtLevel=1",
             f"-Dlog4j2.configurationFile={self.directory / 'log4j2.properties'}",
             "-cp",
             kafka_classpath(),
@@ -162,8 +164,10 @@ class ConnectWorker:
             "offset.flush.interval.ms": "1000",
             "offset.storage.partitions": "1",
             "status.storage.partitions": "1",
-            # A worker that comes back after it was killed need not wait long for its own former self.
+            # A worker that comes back after it was killed need not wait long for its own former self: as a member of
+            # its group, and for the end of what it had begun to write, before which it reads no offsets (measured).
             "session.timeout.ms": "6000",
+            "producer.transaction.timeout.ms": "20000",
             "heartbeat.interval.ms": "2000",
             "scheduled.rebalance.max.delay.ms": "0",
             **stores,

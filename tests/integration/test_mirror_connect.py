@@ -334,9 +334,7 @@ def test_killed_worker_loses_and_repeats_nothing(pair: Pair, worker: ConnectWork
     partitions = pair.topic("a", 2)
     for tp in partitions:
         produce(pair.origin, tp, range(3000))
-    # A worker that is started again reads the topic of its offsets to the end, where the transaction of the killed one
-    # lies open until it times out: for a minute by default (measured).
-    mirror = pair.mirror(*partitions, **SLOW, **{"producer.override.transaction.timeout.ms": 10000})
+    mirror = pair.mirror(*partitions, **SLOW)
     mirror.create(dict.fromkeys(partitions, 0))
     mirror.resume()
     for _ in range(2):
