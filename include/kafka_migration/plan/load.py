@@ -167,12 +167,18 @@ def _mirror_problems(plan: Plan) -> list[str]:
 
 
 def _kinds_that_do_not_fit(plan: Plan) -> list[str]:
-    """Controllers that the plan's scheme cannot work with."""
+    """Controllers, and groups, that the plan's scheme cannot work with."""
     found = []
     for service in plan.services:
         where = f"services: {service.name}: controller: kind: {service.controller.kind}"
         if plan.copies and is_manual(service):
             found.append(f"{where}: not yet in scheme {plan.scheme}: it stops and starts services by itself")
+        found += [
+            f"services: {service.name}: group {c.group}: offsets: external: not yet in scheme {plan.scheme}: its"
+            " offsets on the target are other ones, and only the application could set them"
+            for c in service.consumes
+            if plan.copies and c.offsets == "external"
+        ]
         if is_idle(service) and not plan.copies:
             found.append(f"{where}: scheme {plan.scheme} waits for what its groups read; leave the service out")
         if is_idle(service) and service.produces:

@@ -1,0 +1,97 @@
+"""Plans of scheme mirror_first: what they need, what they may not hold, how their graph is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kafka_migration.errors import PlanError
+from kafka_migration.plan.graph import FIRST_STAGE, Graph
+from kafka_migration.plan.load import parse_plan
+
+_PLANS = Path(__file__).parents[2] / "include" / "demo" / "plans"
+TEXT = (_PLANS / "orders_mirror_first.yaml").read_text()
+
+Data = dict[str, Any]
+
+
+def told(change: Callable[[Data], object]) -> list[str]:
+    data = yaml.safe_load(TEXT)
+    change(data)
+    with pytest.raises(PlanError) as refused:
+        parse_plan(yaml.safe_dump(data), Path("orders.yaml"))
+    return list(refused.value.problems)
+
+
+def service(data: Data, name: str) -> Data:
+    found: Data = next(one for one in data["services"] if one["name"] == name)
+    return found
+
+
+def test_demo_has_one_such_plan() -> None:
+    plan = parse_plan(TEXT, Path("orders.yaml")).plan
+    assert plan.copies
+    assert plan.mirror is not None
+    assert (plan.mirror.connection, plan.mirror.back) == ("connect_target", "connect_source")
+
+
+def test_mirror_is_needed_and_belongs_to_this_scheme_alone() -> None:
+    assert told(lambda d: d.pop("mirror")) == [
+        "mirror: is needed by scheme mirror_first: the Kafka Connect cluster that copies"
+    ]
+
+    def other_scheme(data: Data) -> None:
+        data.update(scheme="producers_first", approvals=[])
+
+    assert "mirror: scheme producers_first copies nothing; it belongs to mirror_first" in told(other_scheme)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (
+            lambda d: service(d, "billing").update(controller={"kind": "manual"}),
+            "services: billing: controller: kind: manual: not yet in scheme mirror_first",
+        ),
+        (
+            lambda d: service(d, "billing")["consumes"][0].update(offsets="external"),
+            "services: billing: group billing: offsets: external: not yet in scheme mirror_first",
+        ),
+        (
+            lambda d: service(d, "payments").update(controller={"kind": "idle"}),
+            "services: payments: controller: kind: idle: a service that writes cannot be idle",
+        ),
+        (
+            lambda d: d["mirror"].update(clients={"source": {"sasl.jaas.config": "password=geheim"}}),
+            "mirror: clients: source: sasl.jaas.config holds a secret",
+        ),
+        (
+            lambda d: d["mirror"].update(properties={"sync.topic.configs.enabled": True}),
+            "mirror: properties: sync.topic.configs.enabled",
+        ),
+        (
+            lambda d: d["mirror"].update(properties={"refresh.topics.interval.second": 5}),
+            "mirror: properties: refresh.topics.interval.second",
+        ),
+        (lambda d: d["mirror"].update(kind="dedicated"), "mirror: kind: dedicated: not yet"),
+        (lambda d: d["approvals"].append("producers"), "approvals: producers: scheme mirror_first has no such step"),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_its_place(change: Callable[[Data], object], problem: str) -> None:
+    [line] = told(change)
+    assert line.startswith(problem), line
+    assert "geheim" not in line
+
+
+def test_nobody_waits_for_anybody_so_that_circles_are_no_hindrance() -> None:
+    data = yaml.safe_load(TEXT)
+    service(data, "billing")["produces"] = ["shipments"]
+    service(data, "shipping")["produces"] = ["orders"]  # shipping reads what billing writes, and the other way round
+    graph = Graph.of(parse_plan(yaml.safe_dump(data), Path("orders.yaml")).plan)
+    assert all(not unit.after and not unit.settles and not unit.held for unit in graph.units)
+    assert graph.stages == (FIRST_STAGE,)
+    assert {unit.name for unit in graph.producers} == {"order-api", "payments"}
