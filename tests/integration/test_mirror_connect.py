@@ -16,6 +16,7 @@ from tests.conftest import RunningCluster
 from tests.integration.workbench import Workbench, eventually
 
 from demo.connect import ConnectWorker
+from demo.kafka import KafkaCluster
 from kafka_migration.errors import MirrorError, MirrorUnreachable
 from kafka_migration.findings import Finding, Status
 from kafka_migration.mirror.connect import ConnectMirror
@@ -45,9 +46,9 @@ class Pair:
     named: Callable[[str], str]
     made: list[ConnectMirror]
 
-    def topic(self, name: str, partitions: int = 1) -> list[TopicPartition]:
-        """A topic of that name on both."""
-        created = self.origin.topic(name, partitions)
+    def topic(self, name: str, partitions: int = 1, **settings: str) -> list[TopicPartition]:
+        """A topic of that name on both; the settings are the origin's."""
+        created = self.origin.topic(name, partitions, settings)
         topic = created[0].topic
         future = self.destination.cluster.admin.create_topics([NewTopic(topic, partitions, 1)])[topic]
         future.result(timeout=30)
@@ -183,6 +184,26 @@ def test_property_without_effect_is_told(pair: Pair) -> None:
     [tp] = pair.topic("a")
     found = pair.mirror(tp, **{"offset.storage.replication.factor": 3}).check()
     assert [(f.id, f.status) for f in found][1:] == [("mirror-property/offset.storage.replication.factor", Status.WARN)]
+
+
+def test_topic_that_takes_larger_messages_than_the_mirror_may_write_is_told(pair: Pair) -> None:
+    [tp] = pair.topic("a", **{"max.message.bytes": "5000000"})
+    [found] = pair.mirror(tp).check()
+    assert (found.id, found.status) == (f"mirror-size/{tp.topic}", Status.INCONCLUSIVE)
+    [found] = pair.mirror(tp, plan="larger", **{"producer.override.max.request.size": 5000000}).check()
+    assert found.status is Status.PASS
+
+
+def test_topic_of_syncs_that_is_compacted_is_told(pair: Pair, tmp_path: Path) -> None:
+    with KafkaCluster("other", tmp_path / "other") as other:
+        bench = Workbench(other.bootstrap_servers, Side.TARGET)
+        mirror = ConnectMirror(Flow("plan", ["a"], pair.origin.cluster, bench.cluster), pair.connect)
+        syncs = NewTopic(mirror.syncs_topic, 1, 1, config={"cleanup.policy": "compact"})
+        bench.cluster.admin.create_topics([syncs])[mirror.syncs_topic].result(timeout=30)
+        await_topics(bench.cluster, {mirror.syncs_topic: 1})
+        found = {f.id: f for f in mirror.check()}
+    assert found[f"mirror-syncs/{mirror.syncs_topic}"].status is Status.WARN
+    assert "cleanup.policy=compact" in found[f"mirror-syncs/{mirror.syncs_topic}"].seen
 
 
 def test_table_of_properties_has_the_defaults_of_the_worker(pair: Pair) -> None:
@@ -346,6 +367,7 @@ def test_killed_worker_loses_and_repeats_nothing(pair: Pair, worker: ConnectWork
         assert len(read(pair.destination, partitions[0])) < 3000, "killed while it copied"
         worker.start()
         worker.wait_ready()
+        assert mirror.name in pair.connect.connectors(), "who is ready knows what it shall run"
     for tp in partitions:
         pair.await_position(mirror, tp, 3000)
         found = Counter(copy.value for copy in read(pair.destination, tp))

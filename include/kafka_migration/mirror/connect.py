@@ -26,6 +26,7 @@ from kafka_migration.topics.describe import describe_topics, topic_names
 
 _STOPPED_WITHIN = 60.0
 _OLDEST = (3, 7)  # creates a connector stopped (KIP-980) and takes its offsets (KIP-875)
+_LARGEST = "producer.override.max.request.size"
 _KEEP_ALL = {"cleanup.policy": "delete", "retention.ms": "-1"}
 
 
@@ -102,7 +103,8 @@ class ConnectMirror:
                     "name them under services:",
                 )
             ]
-        problems = connect.validate({"name": self.name, **connector_config(flow, flow.topics)})
+        config = connector_config(flow, flow.topics)
+        problems = connect.validate({"name": self.name, **config})
         findings = [
             Finding(
                 f"mirror-config/{key}", Status.FAIL, "; ".join(errors), "a configuration that Connect takes", _mend(key)
@@ -113,7 +115,26 @@ class ConnectMirror:
             Finding(f"mirror-property/{name}", Status.WARN, f"has no effect: {why}", advice="leave it out")
             for name, why in sorted(without_effect(flow.properties).items())
         ]
-        return findings
+        return findings + self._sizes(int(config[_LARGEST]))
+
+    def _sizes(self, largest: int) -> list[Finding]:
+        """Topics that take messages larger than the mirror may write: it fails at the first such message.
+
+        What a topic takes is measured after compression, what the mirror may write before it.
+        """
+        found = describe_topics(self._flow.origin, self._flow.topics)
+        allowed = {name: int(topic.settings["max.message.bytes"]) for name, topic in sorted(found.items())}
+        return [
+            Finding(
+                f"mirror-size/{name}",
+                Status.INCONCLUSIVE,
+                f"takes messages of up to {size:,} bytes",
+                f"no message larger than the {largest:,} bytes that the mirror may write",
+                f"raise {_LARGEST} in mirror.properties, or accept this finding where no message is that large",
+            )
+            for name, size in allowed.items()
+            if size > largest
+        ]
 
     def _others(self) -> list[Finding]:
         """Other connectors that would spoil the copies: of the same topics, or that write offsets of groups."""
