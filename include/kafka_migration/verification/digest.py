@@ -13,17 +13,18 @@ from typing import Any
 _LENGTH = struct.Struct(">q")
 _NULL = _LENGTH.pack(-1)
 _TIME = struct.Struct(">q")
-_CREATED = 1  # confluent_kafka.TIMESTAMP_CREATE_TIME; a stamp of the broker says nothing of the message
 
 SIZE = 16
 
 
 def digest(message: Any, timestamp: bool = True) -> bytes:
-    """16 bytes that tell a consumed message from every other. `timestamp`: whether the producer's own counts."""
+    """16 bytes that tell a consumed message from every other. `timestamp`: whether it counts.
+
+    It counts whoever set it: a copy is written with the time that its original has, also where a broker had stamped it.
+    """
     parts = [_framed(message.key()), _framed(message.value())]
-    kind, at = message.timestamp()
     if timestamp:
-        parts.append(_TIME.pack(at if kind == _CREATED else -1))
+        parts.append(_TIME.pack(message.timestamp()[1]))
     for name, value in message.headers() or ():
         parts += [_framed(name.encode()), _framed(value)]
     return blake2b(b"".join(parts), digest_size=SIZE).digest()
