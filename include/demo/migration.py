@@ -47,7 +47,7 @@ def migrate(stage: Stage, settings: Settings, console: Console) -> Verdict:
         if ends[-1].problem is not None:
             break
     arrived = ends[-1].problem is None
-    if arrived and settings.history:
+    if settings.history and (arrived or settings.damage):  # a damaged copy stops no service
         _read_what_came_along(stage, console)
     say(console, "the producers are stopped, the groups finish what they have")
     counted = _count_all(stage)
