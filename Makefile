@@ -45,7 +45,7 @@ test: environment ## check format, lint, types and imports, then run every test 
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy
 	@PYTHONPATH=include:plugins $(VENV)/bin/lint-imports
-	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile
+	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 faults: environment ## kill anything at any time and count every message; ONLY=flow/victim picks, FRESH=1 forgets
 	@exec env PYTHONPATH=include:plugins:. $(VENV)/bin/python -m tests.faults $(call quoted,ONLY=$(ONLY)) $(call quoted,FRESH=$(FRESH))
