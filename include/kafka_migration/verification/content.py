@@ -93,7 +93,7 @@ def compare_content(
 
     Raises `ClusterError` where the start of a range is not kept any more.
     """
-    comparisons = {p.partition: (_ByKey if p.by_key else _InOrder)(p) for p in pairs}
+    comparisons = {p.partition: (ByKey if p.by_key else InOrder)(p) for p in pairs}
     sides = (
         _Side(origin, {p.partition: (p.origin_start, p.origin_end) for p in pairs}, pairs),
         _Side(destination, {p.partition: (p.destination_start, p.destination_end) for p in pairs}, pairs),
@@ -162,7 +162,7 @@ class _Side:
     def left(self) -> int:
         return sum(max(0, self._end[tp] - at) for tp, at in self._next.items())
 
-    def read(self, into: dict[TopicPartition, _InOrder | _ByKey], number: int) -> None:
+    def read(self, into: dict[TopicPartition, InOrder | ByKey], number: int) -> None:
         """Read on where what was read before is used up."""
         open_ = [tp for tp, at in self._next.items() if at < self._end[tp]]
         most = max(_LEAST, _CHUNK // max(1, len(open_)))
@@ -184,7 +184,7 @@ class _Side:
                 into[r.partition].cut_short()
 
 
-class _InOrder:
+class InOrder:
     """Two streams of one partition, compared as they come."""
 
     def __init__(self, pair: RangePair) -> None:
@@ -259,7 +259,7 @@ def _together(one: deque[Entry], other: deque[Entry]) -> tuple[int, int]:
     return best or (len(mine), len(theirs))
 
 
-class _ByKey:
+class ByKey:
     """The latest message of every key of one partition, on both sides."""
 
     def __init__(self, pair: RangePair) -> None:
