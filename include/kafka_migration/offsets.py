@@ -96,7 +96,7 @@ def read_several(
             try:
                 found[kind][tp] = future.result(timeout=REQUEST_TIMEOUT + 5).offset
             except KafkaException as error:
-                if error.args[0].code() not in _PASSING or time.monotonic() > deadline:
+                if not _passes(cluster, error, tp) or time.monotonic() > deadline:
                     raise _refusal(cluster, error, f"the {kind.value} offset of {tp}") from None
                 continue
             left.discard((kind, tp))
@@ -107,6 +107,17 @@ def read_several(
                 cluster.admin.list_topics(timeout=CONNECT_TIMEOUT)
             time.sleep(0.1)
     return found
+
+
+def _passes(cluster: Cluster, error: KafkaException, tp: TopicPartition) -> bool:
+    """Whether the partition has a leader all the same, of which the client has not heard yet."""
+    code = error.args[0].code()
+    if code != KafkaError._NOENT:
+        return code in _PASSING
+    with contextlib.suppress(KafkaException):
+        told = cluster.admin.list_topics(tp.topic, timeout=CONNECT_TIMEOUT).topics[tp.topic]
+        return told.error is None and tp.partition in told.partitions
+    return False
 
 
 def _ask(cluster: Cluster, wanted: Iterable[tuple[Which, TopicPartition]]) -> list[tuple[Which, TopicPartition, Any]]:
