@@ -47,7 +47,7 @@ def test_unknown_value_is_refused_with_the_allowed_ones(setting: str, allowed: s
 
 @pytest.mark.parametrize(
     "setting",
-    ["SCHEME=disaster_recovery", "DAMAGE=1", "BROKERS=3", "SECURE=1"],
+    ["SCHEME=disaster_recovery", "BROKERS=3", "SECURE=1"],
 )
 def test_value_whose_part_does_not_exist_is_refused_with_not_yet(setting: str) -> None:
     done = make("demo", setting)
@@ -62,7 +62,17 @@ def test_what_was_set_is_what_the_demo_is_told() -> None:
     assert read(unset) == Settings("producers_first", None)
     assert read([*unset, "SCHEME=producers_later"]) == Settings("producers_later", None)
     assert read([*unset, "SCHEME=mirror_first"]) == Settings("mirror_first", None)
+    assert read(["SCHEME=", "ROLLBACK=", "DAMAGE=1"]) == Settings("mirror_first", None, damage=True)
     assert read([*unset, "ROLLBACK=after_consumers"]) == Settings("producers_first", "after_consumers")
+
+
+@pytest.mark.parametrize("other", ["SCHEME=producers_first", "ROLLBACK=after_producers"])
+def test_damage_goes_with_one_scheme_and_no_way_back(other: str) -> None:
+    done = make("demo", "DAMAGE=1", other)
+
+    assert done.returncode == 2
+    assert "DAMAGE=1 goes with SCHEME=mirror_first alone" in done.stdout
+    assert done.stdout.splitlines()[-1] == f"{NOTHING} reason=unknown_value"
 
 
 def test_unknown_setting_is_not_ignored() -> None:
