@@ -70,6 +70,10 @@ def test_mirror_is_needed_and_belongs_to_this_scheme_alone() -> None:
             "mirror: clients: source: sasl.jaas.config holds a secret",
         ),
         (
+            lambda d: d["mirror"].update(properties={"producer.override.sasl.jaas.config": "password=geheim"}),
+            "mirror: properties: producer.override.sasl.jaas.config holds a secret",
+        ),
+        (
             lambda d: d["mirror"].update(properties={"sync.topic.configs.enabled": True}),
             "mirror: properties: sync.topic.configs.enabled",
         ),

@@ -265,6 +265,15 @@ class Consuming(Part):
     timeout: Duration = Field(default=300.0)
 
 
+def _refuse_secrets(properties: Mapping[str, str | int | bool]) -> None:
+    for name, value in properties.items():
+        if _SECRET_PROPERTY.search(name) and not _PROVIDED.search(str(value)):
+            raise ValueError(
+                f"{name} holds a secret: name it by a config provider of the Connect workers, for example"
+                " ${file:/etc/kafka/secrets.properties:password}"
+            )
+
+
 class MirrorClients(Part):
     """What Kafka Connect needs to reach the two clusters beyond their addresses: properties of the Java client.
 
@@ -277,12 +286,7 @@ class MirrorClients(Part):
     @field_validator("source", "target")
     @classmethod
     def _no_secrets(cls, properties: dict[str, str]) -> dict[str, str]:
-        for name, value in properties.items():
-            if _SECRET_PROPERTY.search(name) and not _PROVIDED.search(value):
-                raise ValueError(
-                    f"{name} holds a secret: name it by a config provider of the Connect workers, for example"
-                    " ${file:/etc/kafka/secrets.properties:password}"
-                )
+        _refuse_secrets(properties)
         return properties
 
 
@@ -303,6 +307,12 @@ class Mirror(Part):
     )
     clients: MirrorClients = MirrorClients()
     timeout: Duration = Field(default=604800.0, description="How long the mirror may take to catch up.")
+
+    @field_validator("properties")
+    @classmethod
+    def _no_secrets(cls, properties: dict[str, str | int | bool]) -> dict[str, str | int | bool]:
+        _refuse_secrets(properties)
+        return properties
 
 
 class Evidence(Part):
