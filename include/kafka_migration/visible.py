@@ -130,8 +130,9 @@ def _read(
                         continue
                     if error.code() == KafkaError._AUTO_OFFSET_RESET:
                         raise ClusterError(
-                            f"{cluster}: {tp} cannot be read from offset {state.position:,} on: it is not there any"
-                            " more (deleted by retention, or the topic was made anew)"
+                            f"{cluster}: {tp} cannot be read from offset {state.position:,} on, up to"
+                            f" {state.end:,}: it is not there any more (deleted by retention, or the topic was made"
+                            " anew)"
                         )
                     raise cluster.error(error, f"reading {tp}")
                 if offset >= state.end:

@@ -1,86 +1,34 @@
 """Content comparison: every visible message of two ranges that were fixed before, in the order of their partition.
 
-Both sides are read a chunk at a time, so that memory does not grow with what is stored. After a difference the streams
-are brought together again, so that one message that is missing counts as one. Of a compacted topic the latest value of
-every key is compared: the sides may have been compacted at different times.
+Both clusters are read side by side, a chunk at a time, so that memory does not grow with what is stored. Of a compacted
+topic the latest message of every key is compared. Only where something differs is anything read again: to tell which
+extras are copies, and in what altered messages differ.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from kafka_migration.clusters.client import Cluster
 from kafka_migration.findings import Finding, Status
-from kafka_migration.offsets import OffsetRange, TopicPartition
-from kafka_migration.verification.digest import digest
-from kafka_migration.visible import Seen, each_visible
+from kafka_migration.offsets import OffsetRange, TopicPartition, Which, read_offsets
+from kafka_migration.verification.by_key import ByKey, Key
+from kafka_migration.verification.comparison import DESTINATION, ORIGIN, Comparison
+from kafka_migration.verification.differences import SHOWN, ContentResult, Difference, Kind, RangePair
+from kafka_migration.verification.digest import differing_fields, digest
+from kafka_migration.verification.in_order import InOrder
+from kafka_migration.visible import each_visible
 
-_CHUNK = 400_000  # offsets of all partitions together that are read of a side at once
-_LEAST = 5_000
-_WINDOW = 2_000  # messages within which the streams are brought together again
-_RUN = 3  # equal messages in a row that count as being together
-_SHOWN = 20
+__all__ = ["ContentResult", "Difference", "Kind", "RangePair", "compare_content", "judge_content"]
 
-Entry = tuple[int, bytes]
-
-
-@dataclass(frozen=True)
-class RangePair:
-    """One partition: [start, end) on the origin and on the destination.
-
-    `ignore_timestamp`: the destination stamps messages anew. `by_key`: the latest value of each key counts.
-    """
-
-    partition: TopicPartition
-    origin_start: int
-    origin_end: int
-    destination_start: int
-    destination_end: int
-    ignore_timestamp: bool = False
-    by_key: bool = False
-
-
-@dataclass(frozen=True)
-class Difference:
-    """One message that is not the same on both sides; None: it is not there.
-
-    `kind`: missing (only on the origin), extra (only on the destination), repeated (an extra that is a copy of
-    another), altered (in the same place, another content).
-    """
-
-    kind: str
-    partition: TopicPartition
-    origin_offset: int | None
-    destination_offset: int | None
-
-    def __str__(self) -> str:
-        offset = self.origin_offset if self.origin_offset is not None else self.destination_offset
-        return f"{self.partition}@{offset}:{self.kind}"
-
-
-@dataclass
-class ContentResult:
-    """What comparing one partition showed. `differences` holds the first of them, `different` counts all.
-
-    `complete`: both ranges were read to their ends; if not, an open transaction stood in the way.
-    """
-
-    partition: TopicPartition
-    origin_visible: int = 0
-    destination_visible: int = 0
-    equal: int = 0
-    different: int = 0
-    complete: bool = True
-    differences: list[Difference] = field(default_factory=list)
-
-    def note(self, kind: str, origin: int | None, destination: int | None) -> None:
-        self.different += 1
-        if len(self.differences) < _SHOWN:
-            self.differences.append(Difference(kind, self.partition, origin, destination))
+_CHUNK = 200_000  # offsets of all partitions together that are read of a side at once
+_HELD = 200_000  # messages of all partitions together that are held of a side while they differ
+_LEAST = 1_000  # of either, for one partition
+_NAMED = 5
 
 
 def compare_content(
@@ -91,213 +39,244 @@ def compare_content(
 ) -> dict[TopicPartition, ContentResult]:
     """Compare each pair of ranges. `progress` is told offsets read and offsets in all.
 
-    Raises `ClusterError` where the start of a range is not kept any more.
+    Nothing is compared of a partition where a start is not kept any more: its result says so. Raises `ClusterError`
+    where a start is deleted while it is read, or a cluster cannot be read.
     """
-    comparisons = {p.partition: (ByKey if p.by_key else InOrder)(p) for p in pairs}
-    sides = (
-        _Side(origin, {p.partition: (p.origin_start, p.origin_end) for p in pairs}, pairs),
-        _Side(destination, {p.partition: (p.destination_start, p.destination_end) for p in pairs}, pairs),
-    )
-    total = sum(side.left for side in sides)
+    if len({p.partition for p in pairs}) < len(pairs):
+        raise ValueError("each partition can be compared over one pair of ranges only")
+    clusters = (origin, destination)
     with ThreadPoolExecutor(2) as pool:
-        while any(side.left for side in sides):
-            read = [pool.submit(side.read, comparisons, number) for number, side in enumerate(sides)]
-            for future in read:
-                future.result()
+        deleted = _deleted(clusters, pairs, pool)
+        whole = [p for p in pairs if p.partition not in deleted]
+        held = max(_LEAST, _HELD // max(1, len(whole)))
+        comparisons: dict[TopicPartition, Comparison] = {
+            p.partition: ByKey(p) if p.by_key else InOrder(p, held) for p in whole
+        }
+        sides = [_Side(cluster, number, whole, comparisons) for number, cluster in enumerate(clusters)]
+        total = sum(side.left for side in sides)
+        while any(list(pool.map(_Side.read_on, sides))):
             for comparison in comparisons.values():
                 comparison.advance()
             if progress is not None:
                 progress(total - sum(side.left for side in sides), total)
-    return {tp: comparison.result() for tp, comparison in comparisons.items()}
+        results = _finish(clusters, whole, comparisons, pool)
+    return {p.partition: results.get(p.partition) or deleted[p.partition] for p in pairs}
 
 
-def judge_content(results: dict[TopicPartition, ContentResult]) -> list[Finding]:
+def judge_content(results: Mapping[TopicPartition, ContentResult]) -> list[Finding]:
     """One finding a topic: PASS with the count, FAIL with the first differences, INCONCLUSIVE if not all was read."""
-    findings = []
-    for topic in sorted({tp.topic for tp in results}):
-        mine = [r for tp, r in sorted(results.items()) if tp.topic == topic]
-        wrong = [d for r in mine for d in r.differences]
-        unread = [str(r.partition) for r in mine if not r.complete]
-        count = sum(r.equal for r in mine)
-        if wrong:
-            total = sum(r.different for r in mine)
-            findings.append(
-                Finding(
-                    f"content/{topic}",
-                    Status.FAIL,
-                    f"{total:,} messages differ: {', '.join(map(str, wrong[:5]))}" + (" ..." if total > 5 else ""),
-                    "every message as on the other side",
-                    "a missing or altered message cannot be mended in place: look who else writes to the topic, take"
-                    " the migration back, empty the topic and copy it again",
-                )
-            )
-        elif unread:
-            findings.append(
-                Finding(
-                    f"content/{topic}",
-                    Status.INCONCLUSIVE,
-                    f"an open transaction keeps {', '.join(unread[:5])} from being read to the end",
-                    "both ranges read whole",
-                    "it ends with its producer's commit or its time-out: then clear this task",
-                )
-            )
-        else:
-            told = f"{count:,} messages of {len(mine)} partitions are equal"
-            findings.append(Finding(f"content/{topic}", Status.PASS, told))
-    return findings
+    by_topic: dict[str, list[ContentResult]] = {}
+    for tp, result in sorted(results.items()):
+        by_topic.setdefault(tp.topic, []).append(result)
+    return [_judge(topic, mine) for topic, mine in by_topic.items()]
+
+
+def _judge(topic: str, results: Sequence[ContentResult]) -> Finding:
+    different = sum(r.different for r in results)
+    equal = sum(r.equal for r in results)
+    if different:
+        first = [_shown(d) for r in results for d in r.differences][:_NAMED]
+        kinds = [f"{count:,} {kind}" for kind in Kind if (count := sum(r.counts[kind] for r in results))]
+        return Finding(
+            f"content/{topic}",
+            Status.FAIL,
+            f"{different:,} messages differ ({', '.join(kinds)}), {equal:,} are equal: {', '.join(first)}"
+            + (" ..." if different > len(first) else ""),
+            "every message as on the other side",
+            "a missing or altered message cannot be mended in place: look who else writes to the topic, take the"
+            " migration back, empty the topic and copy it again",
+        )
+    deleted = [f"{r.partition}: {r.deleted}" for r in results if r.deleted]
+    if deleted:
+        return Finding(
+            f"content/{topic}",
+            Status.INCONCLUSIVE,
+            f"not kept any more, so nothing of the partition was compared: {_listed(deleted)}",
+            "both ranges kept until they have been compared",
+            "whether the copies are right can no longer be shown: compare with the application's own records, and"
+            " accept the finding if they agree",
+        )
+    unread = [
+        f"{r.partition} on the {side}"
+        for r in results
+        for side, complete in (("origin", r.origin_complete), ("destination", r.destination_complete))
+        if not complete
+    ]
+    if unread:
+        return Finding(
+            f"content/{topic}",
+            Status.INCONCLUSIVE,
+            f"an open transaction keeps {_listed(unread)} from being read to the end",
+            "both ranges read whole",
+            "it ends with its producer's commit or its time-out: then clear this task",
+        )
+    what = "latest messages of a key" if results[0].by_key else "messages"
+    rewritten = sum(r.rewritten for r in results)
+    beside = (
+        f"; {rewritten:,} more have been written anew since, so that one side has deleted them" if rewritten else ""
+    )
+    return Finding(f"content/{topic}", Status.PASS, f"{equal:,} {what} of {len(results)} partitions are equal{beside}")
+
+
+def _shown(difference: Difference) -> str:
+    return str(difference) + (f" ({', '.join(difference.fields)})" if difference.fields else "")
+
+
+def _listed(things: Sequence[str]) -> str:
+    return ", ".join(things[:_NAMED]) + (f" and {len(things) - _NAMED} more" if len(things) > _NAMED else "")
+
+
+def _range(pair: RangePair, side: int) -> OffsetRange:
+    start, end = (
+        (pair.origin_start, pair.origin_end) if side == ORIGIN else (pair.destination_start, pair.destination_end)
+    )
+    return OffsetRange(pair.partition, start, end)
+
+
+def _deleted(
+    clusters: Sequence[Cluster], pairs: Sequence[RangePair], pool: ThreadPoolExecutor
+) -> dict[TopicPartition, ContentResult]:
+    """The partitions of which either side does not keep the start of its range any more."""
+    ranges = [[r for r in (_range(p, side) for p in pairs) if r.start < r.end] for side in (ORIGIN, DESTINATION)]
+    starts = pool.map(
+        lambda cluster, wanted: read_offsets(cluster, [r.partition for r in wanted], Which.START), clusters, ranges
+    )
+    deleted: dict[TopicPartition, ContentResult] = {}
+    for name, wanted, kept in zip(("origin", "destination"), ranges, starts, strict=True):
+        for r in wanted:
+            if kept[r.partition] > r.start and r.partition not in deleted:
+                gone = f"offsets {r.start:,} to {min(kept[r.partition], r.end):,}"
+                told = f"{gone} of [{r.start:,}, {r.end:,}) on the {name}"
+                deleted[r.partition] = ContentResult(r.partition, deleted=told)
+    return deleted
 
 
 class _Side:
     """One cluster: what is still to be read of each partition."""
 
     def __init__(
-        self, cluster: Cluster, ranges: dict[TopicPartition, tuple[int, int]], pairs: Sequence[RangePair]
+        self,
+        cluster: Cluster,
+        number: int,
+        pairs: Sequence[RangePair],
+        comparisons: Mapping[TopicPartition, Comparison],
     ) -> None:
         self._cluster = cluster
-        self._next = {tp: start for tp, (start, _) in ranges.items()}
-        self._end = {tp: end for tp, (_, end) in ranges.items()}
+        self._number = number
+        self._comparisons = comparisons
         self._stamped = {p.partition for p in pairs if p.ignore_timestamp}
+        self._ranges = {p.partition: _range(p, number) for p in pairs}
 
     @property
     def left(self) -> int:
-        return sum(max(0, self._end[tp] - at) for tp, at in self._next.items())
+        return sum(max(0, r.end - r.start) for r in self._ranges.values())
 
-    def read(self, into: dict[TopicPartition, InOrder | ByKey], number: int) -> None:
-        """Read on where what was read before is used up."""
-        open_ = [tp for tp, at in self._next.items() if at < self._end[tp]]
-        most = max(_LEAST, _CHUNK // max(1, len(open_)))
-        ranges = [
-            OffsetRange(tp, self._next[tp], min(self._end[tp], self._next[tp] + most))
-            for tp in open_
-            if into[tp].wants(number, most)
-        ]
-
-        def tell(tp: TopicPartition, message: Any) -> None:
-            into[tp].feed(number, message, digest(message, timestamp=tp not in self._stamped))
-
-        seen: dict[TopicPartition, Seen] = each_visible(self._cluster, ranges, tell)
-        for r in ranges:
-            if seen[r.partition].complete:
-                self._next[r.partition] = r.end
+    def read_on(self) -> bool:
+        """Read the next chunk of every partition of which more is wanted. False: of none."""
+        wanted = [r for tp, r in self._ranges.items() if self._comparisons[tp].wants(self._number)]
+        if not wanted:
+            return False
+        most = max(_LEAST, _CHUNK // len(wanted))
+        chunks = [replace(r, end=min(r.end, r.start + most)) for r in wanted]
+        seen = each_visible(self._cluster, chunks, self._tell)
+        for chunk in chunks:
+            tp, comparison = chunk.partition, self._comparisons[chunk.partition]
+            if seen[tp].complete:
+                left = replace(self._ranges[tp], start=chunk.end)
+                self._ranges[tp] = left
+                comparison.read_up_to(self._number, left.end - left.start)
             else:
-                self._next[r.partition] = self._end[r.partition]
-                into[r.partition].cut_short()
-
-
-class InOrder:
-    """Two streams of one partition, compared as they come."""
-
-    def __init__(self, pair: RangePair) -> None:
-        self._found = ContentResult(pair.partition)
-        self._waiting: tuple[deque[Entry], deque[Entry]] = (deque(), deque())
-        self._lately: deque[bytes] = deque(maxlen=_WINDOW)
-
-    def wants(self, side: int, most: int) -> bool:
-        """Not while the other side has to catch up: neither may run ahead without end."""
-        return len(self._waiting[side]) < max(most, _WINDOW)
-
-    def feed(self, side: int, message: Any, told: bytes) -> None:
-        self._waiting[side].append((message.offset(), told))
-        if side == 0:
-            self._found.origin_visible += 1
-        else:
-            self._found.destination_visible += 1
-
-    def cut_short(self) -> None:
-        self._found.complete = False
-
-    def advance(self, final: bool = False) -> None:
-        one, other = self._waiting
-        while one and other:
-            if one[0][1] == other[0][1]:
-                self._lately.append(one.popleft()[1])
-                other.popleft()
-                self._found.equal += 1
-            elif final or (len(one) > _WINDOW and len(other) > _WINDOW):
-                self._step_over(*_together(one, other))
-            else:
-                return
-
-    def result(self) -> ContentResult:
-        self.advance(final=True)
-        if self._found.complete:  # of a side that could not be read nobody knows what it lacks
-            self._step_over(len(self._waiting[0]), len(self._waiting[1]))
-        return self._found
-
-    def _step_over(self, on_origin: int, on_destination: int) -> None:
-        """So many of each side's next messages have no equal in the same place on the other."""
-        one, other = self._waiting
-        mine = [one.popleft() for _ in range(on_origin)]
-        theirs = [other.popleft() for _ in range(on_destination)]
-        known = {*self._lately, *(told for _, told in one)}
-        for (offset, _), (copy, _) in zip(mine, theirs, strict=False):
-            self._found.note("altered", offset, copy)
-        for offset, _ in mine[len(theirs) :]:
-            self._found.note("missing", offset, None)
-        for copy, told in theirs[len(mine) :]:
-            self._found.note("repeated" if told in known else "extra", None, copy)
-
-
-def _together(one: deque[Entry], other: deque[Entry]) -> tuple[int, int]:
-    """How many to step over on each side until both go on alike; all within the window where they do not."""
-    mine = [told for _, told in list(one)[:_WINDOW]]
-    theirs = [told for _, told in list(other)[:_WINDOW]]
-    places: dict[bytes, list[int]] = {}
-    for place, told in enumerate(theirs):
-        places.setdefault(told, []).append(place)
-    best: tuple[int, int] | None = None
-    for i, told in enumerate(mine):
-        if best is not None and i >= sum(best):
-            break
-        for j in places.get(told, ()):
-            if best is not None and i + j >= sum(best):
-                break
-            run = min(_RUN, len(mine) - i, len(theirs) - j)
-            if mine[i : i + run] == theirs[j : j + run]:
-                best = (i, j)
-                break
-    return best or (len(mine), len(theirs))
-
-
-class ByKey:
-    """The latest message of every key of one partition, on both sides."""
-
-    def __init__(self, pair: RangePair) -> None:
-        self._found = ContentResult(pair.partition)
-        self._latest: tuple[dict[bytes | None, tuple[int, bytes, bool]], ...] = ({}, {})
-
-    def wants(self, side: int, most: int) -> bool:
+                comparison.cut_short(self._number)
         return True
 
-    def feed(self, side: int, message: Any, told: bytes) -> None:
-        self._latest[side][message.key()] = (message.offset(), told, message.value() is None)
-        if side == 0:
-            self._found.origin_visible += 1
-        else:
-            self._found.destination_visible += 1
+    def _tell(self, tp: TopicPartition, message: Any) -> None:
+        told = digest(message, timestamp=tp not in self._stamped)
+        self._comparisons[tp].feed(self._number, message, told)
 
-    def cut_short(self) -> None:
-        self._found.complete = False
 
-    def advance(self) -> None:
-        """Nothing is known before the end."""
+def _finish(
+    clusters: Sequence[Cluster],
+    pairs: Sequence[RangePair],
+    comparisons: Mapping[TopicPartition, Comparison],
+    pool: ThreadPoolExecutor,
+) -> dict[TopicPartition, ContentResult]:
+    """The results, with what only another look at the clusters can tell of their differences."""
+    rewritten = list(pool.map(partial(_rewritten, pairs, comparisons), clusters, (ORIGIN, DESTINATION)))
+    for tp, comparison in comparisons.items():
+        if isinstance(comparison, ByKey):
+            comparison.result((rewritten[ORIGIN].get(tp, set()), rewritten[DESTINATION].get(tp, set())))
+        elif isinstance(comparison, InOrder):
+            comparison.result()
+    _find_copies(clusters[ORIGIN], pairs, comparisons)
+    results = {tp: comparison.found for tp, comparison in comparisons.items()}
+    _tell_fields(clusters, pairs, results, pool)
+    return results
 
-    def result(self) -> ContentResult:
-        one, other = self._latest
-        if not self._found.complete:
-            return self._found
-        for key in one.keys() | other.keys():
-            mine, theirs = one.get(key), other.get(key)
-            if mine is not None and theirs is not None:
-                if mine[1] == theirs[1]:
-                    self._found.equal += 1
-                else:
-                    self._found.note("altered", mine[0], theirs[0])
-            elif mine is not None and not mine[2]:  # of a key that was deleted either side may hold nothing
-                self._found.note("missing", mine[0], None)
-            elif theirs is not None and not theirs[2]:
-                self._found.note("extra", None, theirs[0])
-        self._found.differences.sort(
-            key=lambda d: (d.origin_offset is None, d.origin_offset, d.destination_offset or 0)
-        )
-        return self._found
+
+def _rewritten(
+    pairs: Sequence[RangePair], comparisons: Mapping[TopicPartition, Comparison], cluster: Cluster, side: int
+) -> dict[TopicPartition, set[Key]]:
+    """Of the keys that are not there on one side those that are beyond its end: compaction removed the former."""
+    absent: dict[TopicPartition, set[Key]] = {}
+    for tp, comparison in comparisons.items():
+        if isinstance(comparison, ByKey) and (keys := comparison.absent(side)):
+            absent[tp] = keys
+    ends = read_offsets(cluster, absent, Which.STABLE)
+    found: dict[TopicPartition, set[Key]] = {tp: set() for tp in absent}
+
+    def tell(tp: TopicPartition, message: Any) -> None:
+        if message.key() in absent[tp]:
+            found[tp].add(message.key())
+
+    beyond = [OffsetRange(p.partition, _range(p, side).end, ends[p.partition]) for p in pairs if p.partition in absent]
+    each_visible(cluster, beyond, tell)
+    return found
+
+
+def _find_copies(origin: Cluster, pairs: Sequence[RangePair], comparisons: Mapping[TopicPartition, Comparison]) -> None:
+    """Ask the origin which of the extras are copies of its messages."""
+    wanted = {tp: c.extras for tp, c in comparisons.items() if isinstance(c, InOrder) and c.extras}
+    stamped = {p.partition for p in pairs if p.ignore_timestamp}
+    known: dict[TopicPartition, set[bytes]] = {tp: set() for tp in wanted}
+
+    def tell(tp: TopicPartition, message: Any) -> None:
+        told = digest(message, timestamp=tp not in stamped)
+        if told in wanted[tp]:
+            known[tp].add(told)
+
+    each_visible(origin, [_range(p, ORIGIN) for p in pairs if p.partition in wanted], tell)
+    for tp, comparison in comparisons.items():
+        if isinstance(comparison, InOrder) and tp in known:
+            comparison.repeated(known[tp])
+
+
+def _tell_fields(
+    clusters: Sequence[Cluster],
+    pairs: Sequence[RangePair],
+    results: Mapping[TopicPartition, ContentResult],
+    pool: ThreadPoolExecutor,
+) -> None:
+    """Read the altered messages that are shown once more, the first of each partition, then the second, and so on."""
+    stamped = {p.partition for p in pairs if p.ignore_timestamp}
+    for place in range(SHOWN):
+        altered = {
+            tp: result.differences[place]
+            for tp, result in results.items()
+            if place < len(result.differences) and result.differences[place].kind is Kind.ALTERED
+        }
+        offsets: list[dict[TopicPartition, int]] = [{}, {}]
+        for tp, difference in altered.items():
+            for at, offset in zip(offsets, (difference.origin_offset, difference.destination_offset), strict=True):
+                if offset is not None:
+                    at[tp] = offset
+        one, other = pool.map(_messages_at, clusters, offsets)
+        for tp in altered.keys() & one.keys() & other.keys():
+            fields = differing_fields(one[tp], other[tp], timestamp=tp not in stamped)
+            results[tp].differences[place] = replace(altered[tp], fields=fields)
+
+
+def _messages_at(cluster: Cluster, offsets: Mapping[TopicPartition, int]) -> dict[TopicPartition, Any]:
+    """The message at one offset of each partition, where it is still there."""
+    found: dict[TopicPartition, Any] = {}
+    each_visible(cluster, [OffsetRange(tp, at, at + 1) for tp, at in offsets.items()], found.__setitem__)
+    return found

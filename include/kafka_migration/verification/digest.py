@@ -30,5 +30,16 @@ def digest(message: Any, timestamp: bool = True) -> bytes:
     return blake2b(b"".join(parts), digest_size=SIZE).digest()
 
 
+def differing_fields(one: Any, other: Any, timestamp: bool = True) -> tuple[str, ...]:
+    """In what two consumed messages differ, of what their digests are made of."""
+    fields = {
+        "key": one.key() != other.key(),
+        "value": one.value() != other.value(),
+        "headers": (one.headers() or []) != (other.headers() or []),
+        "timestamp": timestamp and one.timestamp()[1] != other.timestamp()[1],
+    }
+    return tuple(name for name, differs in fields.items() if differs)
+
+
 def _framed(data: bytes | None) -> bytes:
     return _NULL if data is None else _LENGTH.pack(len(data)) + data

@@ -1,0 +1,98 @@
+"""What comparing one partition of two clusters is given, and what it finds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from kafka_migration.offsets import TopicPartition
+
+SHOWN = 20  # differences of a partition that are kept with their offsets; all are counted
+
+
+class Kind(StrEnum):
+    """MISSING: only on the origin. EXTRA: only on the destination. REPEATED: an extra that is a copy of a message of
+    the origin, which has another copy. ALTERED: another content in the same place. MISPLACED: on both sides, but among
+    other neighbours.
+    """
+
+    MISSING = "missing"
+    EXTRA = "extra"
+    REPEATED = "repeated"
+    ALTERED = "altered"
+    MISPLACED = "misplaced"
+
+
+@dataclass(frozen=True)
+class RangePair:
+    """One partition: [start, end) on the origin and on the destination.
+
+    `ignore_timestamp`: the destination stamps messages anew. `by_key`: the latest message of each key counts.
+    """
+
+    partition: TopicPartition
+    origin_start: int
+    origin_end: int
+    destination_start: int
+    destination_end: int
+    ignore_timestamp: bool = False
+    by_key: bool = False
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One message that is not the same on both sides; an offset is None where it is not there.
+
+    `fields`: of an altered one what differs: key, value, headers, timestamp. Empty: it could not be read again.
+    """
+
+    kind: Kind
+    partition: TopicPartition
+    origin_offset: int | None
+    destination_offset: int | None
+    fields: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        offset = self.origin_offset if self.origin_offset is not None else self.destination_offset
+        return f"{self.partition}@{offset}:{self.kind}"
+
+
+@dataclass
+class ContentResult:
+    """What comparing one partition showed. Counts are of visible messages; `equal` is of keys where `by_key`.
+
+    `counts`: all differences by their kind; `differences`: the first of them. `origin_complete` and
+    `destination_complete`: no open transaction stood in the way of reading to the end; after one nothing more of the
+    partition is read or judged. `deleted`: what of the ranges is not kept any more; then nothing of it was compared.
+    `rewritten`: keys that lie on one side only, and beyond the end on the other, where compaction removed the former.
+    """
+
+    partition: TopicPartition
+    by_key: bool = False
+    origin_visible: int = 0
+    destination_visible: int = 0
+    equal: int = 0
+    counts: Counter[Kind] = field(default_factory=Counter)
+    differences: list[Difference] = field(default_factory=list)
+    origin_complete: bool = True
+    destination_complete: bool = True
+    deleted: str = ""
+    rewritten: int = 0
+
+    @property
+    def different(self) -> int:
+        """All differences. One message in another place is one, as is one in the place of another."""
+        return self.counts.total()
+
+    @property
+    def complete(self) -> bool:
+        """Both ranges were read whole."""
+        return self.origin_complete and self.destination_complete and not self.deleted
+
+    def note(self, found: Iterable[Difference]) -> None:
+        for difference in found:
+            self.counts[difference.kind] += 1
+            if len(self.differences) < SHOWN:
+                self.differences.append(difference)
