@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from kafka.record.util import calc_crc32c, decode_varint
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from demo.stage import Stage
 
 _HEAD = struct.Struct(">qi")  # base offset, length of what follows
-_CRC_AT, _ATTRIBUTES_AT, _RECORDS_AT = 17, 21, 61
+_CRC_AT, _ATTRIBUTES_AT, _LAST_DELTA_AT, _RECORDS_AT = 17, 21, 23, 61
 _COMPRESSION, _CONTROL = 0x07, 0x20
 
 
@@ -30,44 +30,64 @@ class DamageError(Exception):
 
 
 def damage(log_directory: Path, topic: str, partition: int, offset: int) -> str:
-    """Change the last byte of a message's value; what was changed, for people. The broker must be stopped."""
+    """Change the last byte of a message's value; what was changed, for people. The broker must be stopped.
+
+    Only that byte and the batch's checksum are written. Raises `DamageError` where there is no such message, where its
+    value is empty or null, where its batch is compressed, or where it is the marker of a transaction.
+    """
+    name = f"{topic}/{partition}@{offset}"
     folder = log_directory / f"{topic}-{partition}"
     segments = [file for file in sorted(folder.glob("*.log")) if int(file.stem) <= offset]
     if not segments:
         raise DamageError(f"{folder} holds no offset {offset}")
-    file = segments[-1]
-    content = bytearray(file.read_bytes())
+    with segments[-1].open("r+b") as file:
+        found = _batch_with(file, offset)
+        if found is None:
+            raise DamageError(f"{file.name} holds no offset {offset}")
+        at, batch = found
+        (base,) = struct.unpack_from(">q", batch)
+        try:
+            place = _end_of_value(batch, offset - base)
+        except DamageError as error:
+            raise DamageError(f"{name} cannot be changed: {error}") from None
+        batch[place] ^= 0x01
+        file.seek(at + place)
+        file.write(batch[place : place + 1])
+        file.seek(at + _CRC_AT)
+        file.write(struct.pack(">I", calc_crc32c(bytes(batch[_ATTRIBUTES_AT:]))))
+    return f"one bit of the message at {name}"
+
+
+def _batch_with(file: BinaryIO, offset: int) -> tuple[int, bytearray] | None:
+    """Where in the segment the batch with that offset begins, and the batch."""
     at = 0
-    while at + _HEAD.size <= len(content):
-        base, length = _HEAD.unpack_from(content, at)
-        end = at + _HEAD.size + length
-        (last,) = struct.unpack_from(">i", content, at + 23)
+    while len(head := file.read(_RECORDS_AT)) == _RECORDS_AT:
+        base, length = _HEAD.unpack_from(head)
+        (last,) = struct.unpack_from(">i", head, _LAST_DELTA_AT)
         if base <= offset <= base + last:
-            place = _end_of_value(content, at, end, offset - base)
-            content[place] ^= 0x01
-            crc = calc_crc32c(bytes(content[at + _ATTRIBUTES_AT : end]))
-            struct.pack_into(">I", content, at + _CRC_AT, crc)
-            file.write_bytes(content)
-            return f"one bit of the message at {topic}/{partition}@{offset}"
-        at = end
-    raise DamageError(f"{file} holds no offset {offset}")
+            return at, bytearray(head + file.read(_HEAD.size + length - _RECORDS_AT))
+        at += _HEAD.size + length
+        file.seek(at)
+    return None
 
 
-def _end_of_value(content: bytearray, at: int, end: int, wanted: int) -> int:
+def _end_of_value(batch: bytearray, wanted: int) -> int:
     """Where the last byte of the value lies, of the record with that offset within the batch."""
-    (attributes,) = struct.unpack_from(">h", content, at + _ATTRIBUTES_AT)
-    if attributes & (_COMPRESSION | _CONTROL):
-        raise DamageError("its batch is compressed, or the marker of a transaction")
-    place = at + _RECORDS_AT
-    while place < end:
-        length, place = decode_varint(content, place)
+    (attributes,) = struct.unpack_from(">h", batch, _ATTRIBUTES_AT)
+    if attributes & _COMPRESSION:
+        raise DamageError("its batch is compressed")
+    if attributes & _CONTROL:
+        raise DamageError("it is the marker of a transaction")
+    place = _RECORDS_AT
+    while place < len(batch):
+        length, place = decode_varint(batch, place)
         after = place + length
         place += 1  # attributes
-        _, place = decode_varint(content, place)  # timestamp, from the batch's
-        delta, place = decode_varint(content, place)
-        key, place = decode_varint(content, place)
+        _, place = decode_varint(batch, place)  # timestamp, from the batch's
+        delta, place = decode_varint(batch, place)
+        key, place = decode_varint(batch, place)
         place += max(0, key)
-        value, place = decode_varint(content, place)
+        value, place = decode_varint(batch, place)
         if delta == wanted:
             if value <= 0:
                 raise DamageError("it has no value")

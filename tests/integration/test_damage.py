@@ -22,13 +22,20 @@ def test_one_message_is_another_one_and_its_broker_does_not_know(tmp_path: Path)
         for number in range(5):
             bench.write(tp, 20, key=b"k%d" % number, value=b"value of %d" % number)
         bench.commit_transaction(tp, 3)
+        bench.write(tp, value=None)
+        [squeezed] = bench.topic("squeezed", settings={"compression.type": "zstd"})
+        bench.write(squeezed, 20, value=b"v" * 100)
         before = _values(bench, tp)
         cluster.stop()
         assert damage(cluster.log_directory(1), tp.topic, 0, 47) == f"one bit of the message at {tp}@47"
-        with pytest.raises(DamageError, match="marker"):
-            damage(cluster.log_directory(1), tp.topic, 0, 103)
-        with pytest.raises(DamageError, match="holds no offset 104"):
-            damage(cluster.log_directory(1), tp.topic, 0, 104)
+        for where, offset, why in (
+            (tp, 103, "marker"),
+            (tp, 104, "no value"),
+            (tp, 105, "holds no offset 105"),
+            (squeezed, 3, f"{squeezed}@3 cannot be changed: its batch is compressed"),
+        ):
+            with pytest.raises(DamageError, match=why):
+                damage(cluster.log_directory(1), where.topic, 0, offset)
         cluster.start()
         cluster.wait_ready()
         again = Workbench(cluster.bootstrap_servers)
