@@ -10,6 +10,7 @@ from kafka_migration.findings import Finding, Status
 from kafka_migration.plan.model import ControllerSpec
 from kafka_migration.run import ROLLBACK, Run
 from kafka_migration.services.controller import Observation, State
+from kafka_migration.services.registry import is_idle
 from kafka_migration.sides import Side
 
 
@@ -89,7 +90,7 @@ def _seconds(scene: Scene) -> Iterable[Finding]:
 def _idle(scene: Scene) -> Iterable[Finding]:
     """A group that the plan calls idle and somebody uses: its offsets would move under the handover."""
     for service in scene.run.plan.services:
-        if service.controller.kind != "idle":
+        if not is_idle(service):
             continue
         used = [g for g in service.groups if (d := scene.source.groups.get(g)) is not None and d.active]
         for group in used:

@@ -48,7 +48,7 @@ def rehearse(run: Run) -> StepReport:
     if leg_of(run) is None or ended(run):
         return StepReport("nothing to rehearse: the mirror has reached the cutover point, or copies nothing")
     groups = run.plan.groups
-    mapped = _map(run, current, groups, committed(run.clusters.origin, groups))
+    mapped = _map(run, groups, committed(run.clusters.origin, groups))
     findings = _findings(run, mapped, "as it stands now")
     current.keep(
         _REHEARSED,
@@ -98,7 +98,7 @@ def hand_over(run: Run, unit: str) -> StepReport:
         current.set_idle(group, current.leaving_since(services[0]) or began)
     if any(current.note(handover_key(group)) is None for group in groups):
         commits = _come_to_rest(run, current, services, groups)
-        mapped = _map(run, current, groups, commits)
+        mapped = _map(run, groups, commits)
         tables = [_table(run, mapped)]
         findings = _accepted(run, current, _findings(run, mapped, "at the handover"))
         stop_with(StepReport(tables=tables, findings=findings), f"handing over {', '.join(groups)}")
@@ -152,7 +152,6 @@ def _come_to_rest(
 
 def _map(
     run: Run,
-    current: Pass,
     groups: Mapping[str, Consumes],
     commits: Mapping[str, Mapping[TopicPartition, int]],
 ) -> list[Mapped]:

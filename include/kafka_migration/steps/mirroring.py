@@ -264,12 +264,11 @@ def _stopped(run: Run) -> StepReport:
     before = mirror.state()
     mirror.stop()
     changes = [Change(f"{mirror}", before, mirror.state())]
+    images = leg.image or read_several(run.clusters.destination, ends, (Which.END,))[Which.END]
+    findings = _proved(run, ends, images)
     if leg.image is None:
-        images = read_several(run.clusters.destination, ends, (Which.END,))[Which.END]
-        findings = _proved(run, ends, images)
         stop_with(StepReport(changes=changes, findings=findings), "proving that the mirror has copied everything")
-        leg = Legs(run.records).keep(replace(leg, end=ends, image=images))
-    images = dict(leg.image or {})
+        Legs(run.records).keep(replace(leg, end=ends, image=images))
     return StepReport(
         f"the mirror is stopped; {len(images)} partitions hold everything up to the cutover point",
         tables=[
@@ -280,7 +279,7 @@ def _stopped(run: Run) -> StepReport:
             )
         ],
         changes=changes,
-        findings=_proved(run, ends, images),
+        findings=findings,
         data={"image": to_json(images)},
     )
 
