@@ -19,12 +19,13 @@ from kafka_migration.mirror.rest import Connect, ConnectAccess
 from kafka_migration.offsets import TopicPartition
 from kafka_migration.plan.graph import FIRST_STAGE
 from kafka_migration.plan.model import Plan
+from kafka_migration.report import StepReport
 from kafka_migration.run import ROLLBACK, Run
 from kafka_migration.services.controller import State
 from kafka_migration.sides import Side
 from kafka_migration.steps import bringing, closing, content, handover, holding, mirroring, preflight, switch, topics
 from kafka_migration.steps.cutover import cutover
-from kafka_migration.topics.create import add_partitions
+from kafka_migration.topics.create import add_partitions, set_settings
 from kafka_migration.topics.describe import describe_topics
 from kafka_migration.waiting import Outcome
 
@@ -130,6 +131,40 @@ def test_every_group_reads_every_message_once_and_in_order(move: Move) -> None:
     move.everything_was_read_once_and_in_order()
     held = describe_topics(move.town.target.cluster, [move.a.topic])[move.a.topic]
     assert held.settings["retention.ms"] == "86400000", "lifted after the gate"
+
+
+def test_hold_that_somebody_takes_back_is_set_again_by_the_next_step(move: Move) -> None:
+    def retention() -> str:
+        return describe_topics(move.town.target.cluster, [move.a.topic])[move.a.topic].settings["retention.ms"]
+
+    def take_back() -> None:
+        set_settings(move.town.target.cluster, {move.a.topic: {"retention.ms": "604800000"}})
+
+    def warned(report: StepReport) -> list[tuple[str, Status]]:
+        assert retention() == "-1"
+        return [(f.id, f.status) for f in report.findings if f.id.startswith("hold-renewed")]
+
+    run = move.run()
+    expected = [(f"hold-renewed/{move.a.topic}", Status.WARN)]
+    preflight.preflight(run)
+    topics.create(run)
+    holding.hold(run)
+    take_back()
+    assert warned(mirroring.start(run)) == expected
+    take_back()
+    assert warned(until_done(mirroring.caught_up, run)) == expected
+    handover.stop_writers(run)
+    until_done(cutover, run, stage=FIRST_STAGE)
+    take_back()
+    assert warned(until_done(mirroring.stop_mirror, run)) == expected
+    take_back()
+    assert warned(handover.hand_over(run, unit="three")) == expected
+    take_back()
+    report = content.compare(run)
+    assert warned(report) == expected
+    assert warned(content.compare(run)) == [], "held already"
+    holding.lift(run)
+    assert retention() == "86400000"
 
 
 def test_a_finished_migration_run_again_changes_nothing(move: Move) -> None:

@@ -25,12 +25,8 @@ from kafka_migration.run import ROLLBACK, Run
 from kafka_migration.services.controller import State
 from kafka_migration.services.registry import is_idle
 from kafka_migration.sides import Side
-from kafka_migration.steps.common import (
-    check_window,
-    handover_key,
-    observe_all,
-    stop_with,
-)
+from kafka_migration.steps import holding
+from kafka_migration.steps.common import check_window, handover_key, observe_all, stop_with
 from kafka_migration.steps.mirroring import ended, leg_of, stamped
 from kafka_migration.steps.switch import move, stop_here, stop_services
 from kafka_migration.topics.describe import describe_topics
@@ -93,14 +89,14 @@ def hand_over(run: Run, unit: str) -> StepReport:
     began = run.now()
     changes: list[Change] = []
     tables: list[Table] = []
-    findings: list[Finding] = []
+    findings = holding.renewed(run)
     for group in groups:
         current.set_idle(group, current.leaving_since(services[0]) or began)
     if any(current.note(handover_key(group)) is None for group in groups):
         commits = _come_to_rest(run, current, services, groups)
         mapped = _map(run, groups, commits)
         tables = [_table(run, mapped)]
-        findings = _accepted(run, current, _findings(run, mapped, "at the handover"))
+        findings += _accepted(run, current, _findings(run, mapped, "at the handover"))
         stop_with(StepReport(tables=tables, findings=findings), f"handing over {', '.join(groups)}")
         for group in groups:
             wanted = {m.partition: m.destination_offset for m in mapped if m.group == group}

@@ -56,6 +56,30 @@ def hold(run: Run) -> StepReport:
     )
 
 
+def renewed(run: Run) -> list[Finding]:
+    """Set again what somebody has taken back since, one WARN a topic. What was deleted meanwhile is gone.
+
+    Called by every later step that works on the copies: the content comparison names what is missing then.
+    """
+    holds = held(run)
+    there = describe_topics(run.clusters.target, holds)
+    wanted = {name: settings for name, topic in there.items() if (settings := holds_for(topic))}
+    if run.dry_run or not wanted:
+        return []
+    found = [
+        Finding(
+            f"hold-renewed/{name}",
+            Status.WARN,
+            "was " + ", ".join(f"{key}={there[name].settings.get(key, '')}" for key in settings) + ", held again now",
+            "held until the verdict: " + ", ".join(f"{key}={value}" for key, value in settings.items()),
+            "find out who changes this topic; what was deleted meanwhile is named when the content is compared",
+        )
+        for name, settings in sorted(wanted.items())
+    ]
+    set_settings(run.clusters.target, wanted)
+    return found
+
+
 def lift(run: Run) -> StepReport:
     """Every hold of this pass is taken back: the target deletes and compacts as the source would."""
     holds = held(run)

@@ -22,6 +22,7 @@ from kafka_migration.offsets import OffsetRange, Offsets, TopicPartition, Which,
 from kafka_migration.passes import Pass, open_pass, some
 from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import ROLLBACK, Run
+from kafka_migration.steps import holding
 from kafka_migration.steps.common import check_window, moved_topics, stop_with
 from kafka_migration.topics.describe import describe_topics, partitions_of, topic_names
 from kafka_migration.visible import first_visible
@@ -80,10 +81,12 @@ def start(run: Run) -> StepReport:
         first = read_several(run.clusters.origin, new, (Which.START,))[Which.START]
         leg = Legs(run.records).add(leg, first, read_several(run.clusters.destination, new, (Which.END,))[Which.END])
     check_window(run, f"starting {mirror}")
+    renewed = holding.renewed(run)
     changes = mirror.create(leg.begin)
     mirror.resume()
     return StepReport(
         f"{mirror} copies {len(partitions)} partitions of {len(moved_topics(current))} topics",
+        findings=renewed,
         tables=[
             Table(
                 "Copied from",
@@ -195,7 +198,7 @@ class CaughtUpStep:
     def settle(self, run: Run, brief: Mapping[str, Any], look: Look) -> StepReport:
         if brief["connector"] is None:
             return StepReport("would wait until the mirror has caught up" if run.dry_run else "nothing to wait for")
-        return StepReport("the mirror has caught up", notes=list(look.lines))
+        return StepReport("the mirror has caught up", notes=list(look.lines), findings=holding.renewed(run))
 
 
 class StopStep:
@@ -265,7 +268,7 @@ def _stopped(run: Run) -> StepReport:
     mirror.stop()
     changes = [Change(f"{mirror}", before, mirror.state())]
     images = leg.image or read_several(run.clusters.destination, ends, (Which.END,))[Which.END]
-    findings = _proved(run, ends, images)
+    findings = [*holding.renewed(run), *_proved(run, ends, images)]
     if leg.image is None:
         stop_with(StepReport(changes=changes, findings=findings), "proving that the mirror has copied everything")
         Legs(run.records).keep(replace(leg, end=ends, image=images))
