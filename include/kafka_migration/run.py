@@ -23,6 +23,9 @@ from kafka_migration.sides import Side
 ROLLBACK = "rollback"
 """The purpose of a run that takes a migration back."""
 
+VERIFY = "verify"
+"""The purpose of a run that looks whether what was moved is still so. It changes nothing."""
+
 
 @dataclass
 class Run:

@@ -15,7 +15,7 @@ from airflow.sdk import BaseOperator, TriggerRule
 from airflow_kafka_migration.approvals import approval_key
 from airflow_kafka_migration.failures import StepFailed, StepRefused, retries
 from airflow_kafka_migration.links import EvidenceLink
-from airflow_kafka_migration.names import is_dry, purpose_of
+from airflow_kafka_migration.names import LOCKING, is_dry, purpose_of
 from airflow_kafka_migration.state import LOCKS, AssetRecords, plan_asset
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ class EvidenceOperator(BaseOperator):
             from kafka_migration.report import StepReport
 
             # After a failure services stand where the failure left them: that is said by the failed step, not here.
+            if run.purpose not in LOCKING:
+                return StepReport("the steps have looked at everything")
             return closing_look(run) if moved else StepReport("the run did not come to its end")
 
         ended = "success"
@@ -115,20 +117,22 @@ class GateOperator(BaseOperator):
 
     :param plan: the plan's name
     :param heading: the side that the run moves services to: `target`, or in a rollback `source`
+    :param announces: whether a PASS emits the plan's asset event, as the end of a migration and of a rollback does
     """
 
     ui_color = "#e6f4ea"
     operator_extra_links = (EvidenceLink(),)
 
-    def __init__(self, *, plan: str, heading: str = "target", **kwargs: Any) -> None:
+    def __init__(self, *, plan: str, heading: str = "target", announces: bool = True, **kwargs: Any) -> None:
         super().__init__(
             inlets=[plan_asset(plan), LOCKS],
-            outlets=[plan_asset(plan)],
+            outlets=[plan_asset(plan)] if announces else [],
             trigger_rule=TriggerRule.ALL_DONE,
             **{**retries(), **kwargs},
         )
         self.plan = plan
         self.heading = heading
+        self.announces = announces
 
     def execute(self, context: Context) -> str:
         from airflow_kafka_migration.audit import LOG
@@ -159,7 +163,7 @@ class GateOperator(BaseOperator):
         if verdict != "PASS":
             raise StepRefused(f"verdict {verdict}: {'; '.join(evidence['because'])[:500]}")
         finish(open_run(context, self.plan, LOG, heading=self.heading, as_started=True))
-        if not is_dry(context):
+        if self.announces and not is_dry(context):
             context["outlet_events"][plan_asset(self.plan)].extra = {"run_id": ti.run_id, "verdict": verdict}
         return str(verdict)
 

@@ -16,11 +16,8 @@ PAGES = "/kafka-migration"
 DOCUMENTS = "data_docs"
 """The folder beside the evidence for the pages that checks leave."""
 
-PARAMETERS = frozenset({"dry_run", "reason"})
-"""What a run may be triggered with; all else stands in the plan."""
-
-DISORDER = "disorder"
-"""What some DAGs may be triggered with too: see `offers_disorder`."""
+DRY_RUN, REASON, DISORDER = "dry_run", "reason", "disorder"
+"""What runs may be triggered with, see `parameters`; all else stands in the plan."""
 
 LOCKING = ("migrate", "rollback")
 """The purposes whose runs hold the topics and services that they touch."""
@@ -38,11 +35,19 @@ def purpose_of(dag_id: str) -> str:
     return dag_id.rpartition(".")[2]
 
 
-def offers_disorder(purpose: str, scheme: str) -> bool:
-    """Whether runs may be told that consumers cannot run on the target: rollbacks without second instances there."""
-    return purpose == "rollback" and scheme == "producers_first"
+def parameters(purpose: str, scheme: str) -> tuple[str, ...]:
+    """What runs of that purpose may be triggered with.
+
+    `disorder`, that consumers cannot run on the target: rollbacks without second instances there. `dry_run`: all but
+    those that never change anything.
+    """
+    if purpose not in LOCKING:
+        return (REASON,)
+    if purpose == "rollback" and scheme == "producers_first":
+        return (DRY_RUN, REASON, DISORDER)
+    return (DRY_RUN, REASON)
 
 
 def is_dry(context: Context) -> bool:
     """Whether the run was triggered to show what it would do."""
-    return bool(context["params"].get("dry_run"))
+    return bool(context["params"].get(DRY_RUN))

@@ -11,17 +11,28 @@ from copy import copy
 from itertools import pairwise
 from typing import Any
 
-from airflow.sdk import DAG, Param, TaskGroup, cross_downstream, get_parsing_context
+from airflow.sdk import (
+    DAG,
+    Asset,
+    AssetOrTimeSchedule,
+    CronTriggerTimetable,
+    Param,
+    TaskGroup,
+    cross_downstream,
+    get_parsing_context,
+)
 from airflow.sdk.bases.operator import BaseOperator
 
 from airflow_kafka_migration.approvals import PlanApproval, approval
 from airflow_kafka_migration.broken import broken_dag
 from airflow_kafka_migration.closing import EvidenceOperator, GateOperator
-from airflow_kafka_migration.names import DISORDER, FIRST_TASK, dag_id, offers_disorder
+from airflow_kafka_migration.names import DISORDER, DRY_RUN, FIRST_TASK, LOCKING, REASON, dag_id, parameters, purpose_of
 from airflow_kafka_migration.operators import StepOperator
 from airflow_kafka_migration.sensors import WaitOperator
+from airflow_kafka_migration.state import plan_asset
 from kafka_migration.plan.graph import FIRST_STAGE, Unit
 from kafka_migration.plan.load import BrokenPlan, LoadedPlan, load_plans
+from kafka_migration.plan.model import Plan
 from kafka_migration.services.registry import is_idle, is_manual, is_manual_second
 from kafka_migration.sides import Side
 
@@ -46,6 +57,13 @@ def rollback_dags(build: Callable[[Steps], None]) -> Iterator[DAG]:
     for entry in _plans("rollback"):
         if isinstance(entry, LoadedPlan):
             yield _built(entry, "rollback", Side.SOURCE, build)
+
+
+def verification_dags(build: Callable[[Steps], None]) -> Iterator[DAG]:
+    """The DAG `<plan>.verify` of every plan, each built by `build`."""
+    for entry in _plans("verify"):
+        if isinstance(entry, LoadedPlan):
+            yield _built(entry, "verify", Side.TARGET, build)
 
 
 def invalid_plan_dags() -> Iterator[DAG]:
@@ -309,6 +327,14 @@ class Steps:
         """Exact counts of what every group has read on both clusters, judged."""
         return self._act("coverage", "coverage:coverage")
 
+    def drift(self) -> Task:
+        """What has parted since the migration: writers, services and groups back on the source, topics, settings."""
+        return self._act("drift", "verifying:drift")
+
+    def proof(self) -> Task:
+        """What the migration has proved, and that it still stands."""
+        return self._act("proof", "verifying:proof")
+
     def evidence(self) -> Task:
         """Runs whatever happened: a last look, then everything that the steps left behind in one place."""
         self._evidence = task = EvidenceOperator(
@@ -322,7 +348,8 @@ class Steps:
 
     def gate(self) -> Task:
         """Its state is the verdict."""
-        return GateOperator(task_id="gate", plan=self._plan.plan, heading=self._heading)
+        announces = purpose_of(self._dag.dag_id) in LOCKING
+        return GateOperator(task_id="gate", plan=self._plan.plan, heading=self._heading, announces=announces)
 
     def close(self) -> None:
         """Once all is in order: the evidence waits for every task, not only for the one before it.
@@ -397,32 +424,40 @@ def _built(loaded: LoadedPlan, purpose: str, heading: Side, build: Callable[[Ste
 
 def _dag(loaded: LoadedPlan, purpose: str) -> DAG:
     plan = loaded.plan
-    disorder = Param(
-        False,
-        type="boolean",
-        title="Disorder",
-        description="Consumers cannot run on the target: they stay on the source and go on there, though they have not"
-        " read what is on the target. Always asked before.",
-    )
+    params = {
+        DRY_RUN: Param(False, type="boolean", title="Dry run", description="Read and show everything, change nothing."),
+        REASON: Param(
+            None, type=["null", "string"], title="Reason", description="The change ticket, for the evidence."
+        ),
+        DISORDER: Param(
+            False,
+            type="boolean",
+            title="Disorder",
+            description="Consumers cannot run on the target: they stay on the source and go on there, though they have"
+            " not read what is on the target. Always asked before.",
+        ),
+    }
     return DAG(
         dag_id(plan.plan, purpose),
         description=plan.description,
         doc_md=_doc(loaded),
-        schedule=None,
+        schedule=_schedule(plan) if purpose == "verify" else None,
         catchup=False,
         # A second run is not queued behind the first: it starts, and is refused with the first one's run id.
         max_active_runs=16,
         tags={"kafka migration", plan.scheme},
-        params={
-            "dry_run": Param(
-                False, type="boolean", title="Dry run", description="Read and show everything, change nothing."
-            ),
-            "reason": Param(
-                None, type=["null", "string"], title="Reason", description="The change ticket, for the evidence."
-            ),
-            **({DISORDER: disorder} if offers_disorder(purpose, plan.scheme) else {}),
-        },
+        params={name: params[name] for name in parameters(purpose, plan.scheme)},
     )
+
+
+def _schedule(plan: Plan) -> AssetOrTimeSchedule | list[Asset] | None:
+    """When a plan is verified without being asked: at its times, and after every gate of a migration or rollback."""
+    if plan.verify is None:
+        return None
+    ended = [plan_asset(plan.plan)]
+    if plan.verify.schedule is None:
+        return ended
+    return AssetOrTimeSchedule(timetable=CronTriggerTimetable(plan.verify.schedule, timezone="UTC"), assets=ended)
 
 
 def _doc(loaded: LoadedPlan) -> str:

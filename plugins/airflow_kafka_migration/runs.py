@@ -20,10 +20,9 @@ from airflow_kafka_migration.names import (
     DOCUMENTS,
     FIRST_TASK,
     LOCKING,
-    PARAMETERS,
     dag_id,
     is_dry,
-    offers_disorder,
+    parameters,
     purpose_of,
 )
 from airflow_kafka_migration.state import AssetRecords, plan_asset
@@ -104,8 +103,8 @@ def take_lock(context: Context, run: Run) -> None:
 
 def _only_known_parameters(context: Context, plan: Plan) -> None:
     """Airflow takes any key: a mistyped `dry_run` would be a real run."""
-    known = PARAMETERS | ({DISORDER} if offers_disorder(purpose_of(context["ti"].dag_id), plan.scheme) else set())
-    unknown = sorted(set(context["dag_run"].conf or {}) - known)
+    known = parameters(purpose_of(context["ti"].dag_id), plan.scheme)
+    unknown = sorted(set(context["dag_run"].conf or {}) - set(known))
     if unknown:
         raise Refused(
             f"The run was triggered with parameters that there are not: {', '.join(unknown)}. Nothing was done."

@@ -209,7 +209,7 @@ def test_person_is_asked_on_the_way_there_and_on_the_way_back(dags_of: Callable[
             f"{by_hand}\n    second: {{{{kind: copy}}}}", "{{kind: manual}}\n    second: {{kind: manual}}"
         )
     )
-    for dag in twice.values():
+    for dag in (twice["migrate"], twice["rollback"]):
         assert [task for task in order_of(dag) if "by_hand" in task] == [
             "seconds.books.by_hand_books",
             "books.close_by_hand_books",
@@ -228,6 +228,33 @@ def test_parameters_are_those_of_the_purpose(dags_of: Callable[..., dict[str, DA
     made = dags_of(shop())
     assert set(made["migrate"].params) == {"dry_run", "reason"}
     assert set(made["rollback"].params) == {"dry_run", "reason", "disorder"}
+    assert set(made["verify"].params) == {"reason"}, "it never changes anything"
+
+
+def test_verification_is_a_dag_of_its_own_and_ends_without_an_event(dags_of: Callable[..., dict[str, DAG]]) -> None:
+    for text in (shop(), shop("producers_later", "relaxed")):
+        made = dags_of(text)
+        assert order_of(made["verify"]) == ["drift", "proof", "evidence", "gate"]
+        outlets = {purpose: [a.uri for a in dag.get_task("gate").outlets] for purpose, dag in made.items()}
+        ends = ["kafka-migration://shop/"]
+        assert outlets == {"migrate": ends, "rollback": ends, "verify": []}, "or it would trigger itself for ever"
+
+
+@pytest.mark.parametrize(
+    ("verify", "shown"),
+    [
+        ("", "None"),
+        ("verify: {{}}\n", "Asset"),
+        ('verify: {{schedule: "0 3 * * *"}}\n', "Asset or 0 3 * * *"),
+    ],
+)
+def test_plan_is_verified_at_its_times_and_when_it_was_moved(
+    dags_of: Callable[..., dict[str, DAG]], verify: str, shown: str
+) -> None:
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    dag = dags_of(shop() + verify)["verify"]
+    assert DagSerialization.from_dict(DagSerialization.to_dict(dag)).timetable.summary == shown
 
 
 def test_parameter_of_another_purpose_is_refused(airflow_home: AirflowHome, run_dag: Callable[..., Ended]) -> None:

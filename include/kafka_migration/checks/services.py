@@ -105,21 +105,22 @@ def _idle(scene: Scene) -> Iterable[Finding]:
 
 def refuse_while_going_back(run: Run) -> None:
     """Raise `Refused` where a task of a migration is cleared whose rollback has begun and not finished."""
-    if run.purpose != ROLLBACK and _is_going_back(run):
+    if run.purpose != ROLLBACK and is_going_back(run):
         raise Refused(
             "this migration is being taken back, and the rollback has not finished; nothing was done. Finish it first:"
             f" run {run.plan.plan}.rollback"
         )
 
 
-def _is_going_back(run: Run) -> bool:
+def is_going_back(run: Run) -> bool:
+    """Whether a rollback of the pass that this run works in has begun and not finished."""
     back = run.way_back
     return back.number == run.current.number and back.note("stays") is not None and not back.finished
 
 
 def _going_back(scene: Scene) -> Iterable[Finding]:
     """A migration that is being taken back cannot be gone on with."""
-    if _is_going_back(scene.run):
+    if is_going_back(scene.run):
         yield Finding(
             "rollback-unfinished/all",
             Status.FAIL,

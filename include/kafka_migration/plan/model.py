@@ -45,12 +45,12 @@ RESERVED = frozenset(
     preflight approve_topics create_topics seed_groups approve_producers compare_topics switch_producers cutover
     consumers coverage evidence gate first seconds keeping_up approve_rollback begin forth source_point
     hold_retention start_mirror caught_up rehearse approve_handover stop_writers stop_mirror handover
-    compare_content lift_holds
+    compare_content lift_holds drift proof
     """.split()  # noqa: SIM905 - a list of words reads better
 )
 NOT_YET_VALUES = frozenset(("mirror", "failover", "dedicated"))
 NOT_YET_KEYS: Mapping[str, tuple[str, ...]] = {
-    "Plan": ("hold_retention", "history", "verify", "decommissioned"),
+    "Plan": ("hold_retention", "history", "decommissioned"),
     "Consumes": ("subscription",),
 }
 
@@ -324,6 +324,23 @@ class Evidence(Part):
     )
 
 
+class Verify(Part):
+    """When `<plan>.verify` runs without being asked. It does after each migration and rollback that ended with PASS."""
+
+    schedule: str | None = Field(
+        default=None, description="A cron expression, in UTC; in addition to the end of a migration or a rollback."
+    )
+
+    @field_validator("schedule")
+    @classmethod
+    def _cron(cls, value: str | None) -> str | None:
+        from croniter import croniter  # only plans that have one pay for the import
+
+        if value is not None and not croniter.is_valid(value):
+            raise ValueError(f"{value!r} is not a cron expression, for example 0 3 * * * (every day at 3:00 UTC)")
+        return value
+
+
 class Plan(Part):
     """One migration."""
 
@@ -344,6 +361,7 @@ class Plan(Part):
     consuming: Consuming = Consuming()
     mirror: Mirror | None = Field(default=None, description="mirror_first: the MirrorMaker that copies what is stored.")
     accept: tuple[Accepted, ...] = ()
+    verify: Verify | None = Field(default=None, description="When what was moved is verified again by itself.")
     evidence: Evidence = Evidence()
 
     @model_validator(mode="after")

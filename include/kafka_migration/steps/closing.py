@@ -5,7 +5,7 @@ from __future__ import annotations
 from kafka_migration.errors import MigrationError
 from kafka_migration.findings import Finding, Status
 from kafka_migration.report import StepReport
-from kafka_migration.run import ROLLBACK, Run
+from kafka_migration.run import ROLLBACK, VERIFY, Run
 from kafka_migration.services.controller import State
 from kafka_migration.sides import Side
 from kafka_migration.steps.common import observations_table, observe_all, recorded_points
@@ -68,7 +68,9 @@ def closing_look(run: Run) -> StepReport:
 
 
 def finish(run: Run) -> None:
-    """Mark the pass as finished by this run. Called only for a verdict of PASS."""
+    """Mark the pass as finished by this run. Called only for a verdict of PASS; a verification finishes nothing."""
+    if run.purpose == VERIFY:
+        return
     current = run.current
     if not run.dry_run and not current.finished:
         current.finish(run.purpose, run.run_id, run.now())

@@ -1,0 +1,14 @@
+"""Proof again: the Airflow DAG `<plan>.verify` of every plan, for as long as both clusters exist. It changes nothing.
+
+It runs by hand, and where the plan has `verify:` at its times and after every migration and rollback.
+"""
+
+from airflow_kafka_migration.parts import Steps, verification_dags
+
+
+def verify(steps: Steps) -> None:
+    steps.in_order(steps.drift(), steps.proof(), steps.evidence(), steps.gate())
+
+
+for dag in verification_dags(verify):
+    globals()[dag.dag_id] = dag

@@ -1,0 +1,164 @@
+"""Steps of a verification: is what was moved still there, and has anything gone back since? They change nothing.
+
+What a migration has proved, it has proved of the messages up to its cutover points. A verification looks whether the
+clusters still are what was proved, and names what has parted from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from kafka_migration.checks.services import is_going_back
+from kafka_migration.evidence.words import moment
+from kafka_migration.findings import Finding, Status, accept
+from kafka_migration.groups.commits import committed
+from kafka_migration.groups.describe import describe_groups
+from kafka_migration.offsets import Which, read_several
+from kafka_migration.passes import last_pass, some
+from kafka_migration.report import StepReport, Table
+from kafka_migration.run import Run
+from kafka_migration.steps import content, coverage
+from kafka_migration.steps.closing import closing_look
+from kafka_migration.steps.common import moved_topics, recorded_points, stop_with
+from kafka_migration.steps.mirroring import leg_of
+from kafka_migration.topics.describe import describe_topics, topic_names
+from kafka_migration.topics.parity import compare
+
+
+def nothing_yet(run: Run) -> str | None:
+    """Why there is nothing to verify; None from the end of a migration on, until it is taken back."""
+    if run.current.finished:
+        return "its rollback has begun and has not finished" if is_going_back(run) else None
+    last = last_pass(run.records).finished
+    return f"run {last['run_id']} has taken it back" if last else "no migration of this plan has finished"
+
+
+def drift(run: Run) -> StepReport:
+    """What has parted since the migration. Raises `FindingsFailed` where something has gone back to the source.
+
+    Settings that differ are a WARN: whoever runs the target may change them. Whether the source can be given up is
+    said with its reasons.
+    """
+    why = nothing_yet(run)
+    if why is not None:
+        return StepReport(f"nothing to verify yet: {why}")
+    report = closing_look(run)
+    report.tables.append(_progress(run))
+    found = [*report.findings, *_groups_on_source(run), *_topics(run)]
+    report.findings = accept([*found, _decommission(run, found)], run.plan.acceptances)
+    report.summary = report.findings[-1].seen
+    report.data = {"topics": len(moved_topics(run.current))}
+    stop_with(report, "looking for what has parted since the migration")
+    return report
+
+
+def proof(run: Run) -> StepReport:
+    """What the migration has proved, and that the target still ends no earlier than where that was proved to."""
+    why = nothing_yet(run)
+    if why is not None:
+        return StepReport(f"nothing to verify yet: {why}")
+    if not run.plan.copies:
+        return coverage.coverage(run)
+    report = content.compare(run)
+    report.findings = accept(_still_there(run), run.plan.acceptances)
+    stop_with(report, "looking whether the copies are still there")
+    return report
+
+
+def _still_there(run: Run) -> list[Finding]:
+    leg = leg_of(run)
+    if leg is None or leg.image is None:
+        return []
+    there = describe_topics(run.clusters.target, {tp.topic for tp in leg.image})
+    images = {tp: image for tp, image in leg.image.items() if tp.topic in there}  # a topic that is gone: see `drift`
+    ends = read_several(run.clusters.target, images, (Which.END,))[Which.END]
+    short = {tp: end for tp, end in ends.items() if end < images[tp]}
+    return [
+        Finding(
+            f"target-cut/{tp}",
+            Status.FAIL,
+            f"ends at {end:,} on the target",
+            f"at least {images[tp]:,}, where the copies end",
+            "the topic was truncated or made anew since: its copies are lost there; the source may still have them",
+        )
+        for tp, end in sorted(short.items())
+    ] or [Finding("target-cut/none", Status.PASS, f"{len(ends)} partitions still end behind their copies")]
+
+
+def _groups_on_source(run: Run) -> list[Finding]:
+    active = {g: d for g, d in describe_groups(run.clusters.source, run.plan.groups).items() if d.active}
+    return [
+        Finding(
+            f"group-on-source/{group}",
+            Status.FAIL,
+            f"group {group} has members on the source: {some([f'{m.client_id} at {m.host}' for m in d.members])}",
+            "no member of a group that was moved",
+            "somebody has started a service with the source's address again: it reads what nobody writes any more",
+        )
+        for group, d in sorted(active.items())
+    ] or [Finding("group-on-source/none", Status.PASS, f"none of {len(run.plan.groups)} groups reads the source")]
+
+
+def _topics(run: Run) -> list[Finding]:
+    names = moved_topics(run.current)
+    source, target = (describe_topics(cluster, names) for cluster in (run.clusters.source, run.clusters.target))
+    gone = [
+        Finding(
+            f"topic-gone/{name}",
+            Status.FAIL,
+            "is not on the target any more",
+            "every topic that was moved",
+            "find out who has deleted it; the source may still have its messages up to the cutover point",
+        )
+        for name in names
+        if name not in target
+    ]
+    parted = [
+        replace(finding, status=Status.WARN)
+        for name in names
+        if name in source and name in target
+        for finding in compare(source[name], target[name], by_number=run.plan.copies)
+        if finding.status is not Status.PASS
+    ]
+    equal = len([n for n in names if n in source and n in target]) - len({f.id.partition("/")[2] for f in parted})
+    return [
+        *gone,
+        *parted,
+        Finding("topic-equal/all", Status.PASS, f"{equal} of {len(names)} topics are equal on both"),
+    ]
+
+
+def _decommission(run: Run, found: Iterable[Finding]) -> Finding:
+    """Whether the source could be given up: nothing is written there, and nobody reads there."""
+    against = [f.id for f in found if f.stops]
+    frozen = [points[-1].at for points in recorded_points(run.graph, run.current).values()]
+    since = f"nothing was written to the source since {moment(max(frozen))}" if frozen else "nothing was written there"
+    if against:
+        return Finding(
+            "decommission/source",
+            Status.WARN,
+            f"not safe to decommission the source, because of {some(against)}",
+            "nothing is written to the source, and nobody reads it",
+        )
+    return Finding("decommission/source", Status.PASS, f"safe to decommission the source: {since}, and nobody reads it")
+
+
+def _progress(run: Run) -> Table:
+    """Of every group what it has committed on the target, where that ends, and how far it is behind."""
+    groups = {g: c for g, c in run.plan.groups.items() if c.offsets == "group"}
+    there = topic_names(run.clusters.target)
+    commits = {
+        group: {tp: offset for tp, offset in of.items() if tp.topic in there}
+        for group, of in committed(run.clusters.target, groups).items()
+    }
+    ends = read_several(run.clusters.target, {tp for of in commits.values() for tp in of}, (Which.END,))[Which.END]
+    states = describe_groups(run.clusters.target, groups)
+    rows = []
+    for group in sorted(groups):
+        of = commits.get(group, {})
+        behind = sum(max(0, ends[tp] - offset) for tp, offset in of.items())
+        rows.append((group, states[group].state.lower(), len(states[group].members), len(of), behind))
+    return Table(
+        "Groups on the target", ("group", "state", "members", "partitions committed", "offsets behind"), tuple(rows)
+    )
