@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pytest
+from confluent_kafka import KafkaException
 from tests.conftest import RunningCluster
 from tests.integration.scene import Daemon, MirroredLife, Town, look_once, until_done
-from tests.integration.workbench import Workbench
+from tests.integration.workbench import Workbench, eventually
 
 from demo.connect import ConnectWorker
 from kafka_migration.errors import FindingsFailed, Refused
@@ -316,3 +317,60 @@ def test_partition_that_comes_while_the_mirror_runs_is_copied(move: Move) -> Non
     for unit in run.graph.readers:
         handover.hand_over(run, unit=unit.name)
     content.compare(run)
+
+
+def make_anew(town: Town, tp: TopicPartition, side: Side) -> None:
+    """Delete a topic and make one of the same name, as who wants to empty it does."""
+    admin = town.bench(side).cluster.admin
+    admin.delete_topics([tp.topic])[tp.topic].result(timeout=30)
+
+    def made() -> bool:
+        try:
+            return bool(town.topic(tp.topic, side=side))
+        except KafkaException:  # the former one is still on its way out
+            return False
+
+    eventually(made, f"topic {tp.topic} to be made anew")
+
+
+@pytest.mark.parametrize("side", Side)
+def test_topic_that_is_made_anew_while_the_mirror_copies_fails_it_at_once(move: Move, side: Side) -> None:
+    """The mirror itself says RUNNING: old and new messages would stand in one topic."""
+    run = move.run()
+    preflight.preflight(run)
+    topics.create(run)
+    mirroring.start(run)
+    until_done(mirroring.caught_up, run)
+    waits = [(step, step.prepare(run, {})) for step in (mirroring.caught_up, mirroring.stop_mirror)]
+    make_anew(move.town, move.a, side)
+    Workbench(move.town.bench(side).bootstrap_servers).write(move.a, 1, value=b"0")
+    for step, brief in waits:
+        look = look_once(step, run, brief, {})
+        assert look.outcome is Outcome.FAILED
+        assert f"mirror-topic/{move.a.topic}: on the {side}" in look.why
+        assert move.b.topic not in look.why
+        with pytest.raises(FindingsFailed, match=f"mirror-topic/{move.a.topic}"):
+            step.prepare(run, {})
+    for again in (mirroring.start, handover.rehearse):
+        with pytest.raises(FindingsFailed, match=f"mirror-topic/{move.a.topic}"):
+            again(move.run("again"))
+    with pytest.raises(FindingsFailed, match=f"mirror-topic/{move.a.topic}"):
+        mirroring._stopped(run)
+    leg = mirroring.leg_of(run)
+    assert leg is not None
+    assert not leg.ended, "nothing is taken for the image"
+
+
+def test_topic_that_is_made_anew_after_the_mirror_has_ended_hands_nobody_over(move: Move) -> None:
+    """Its groups' offsets went with it: an empty topic would look as if they had read everything."""
+    move.life.idle.add(move.town.named("g3"))
+    move.life.turns(3)
+    run = move.run()
+    to_the_image(run, move.life)
+    make_anew(move.town, move.a, Side.SOURCE)
+    with pytest.raises(FindingsFailed, match=f"mirror-topic/{move.a.topic}"):
+        handover.hand_over(run, unit="three")
+    assert run.controllers["three"].observe().state is State.RUNNING
+    assert not committed(move.town.target.cluster, [move.town.named("g3")])[move.town.named("g3")]
+    with pytest.raises(FindingsFailed, match=f"mirror-topic/{move.a.topic}"):
+        content.compare(run)

@@ -32,10 +32,11 @@ def test_pairs_name_the_source_first_whichever_way_was_copied() -> None:
 def test_what_is_kept_is_found_again_and_partitions_that_come_later_are_added() -> None:
     records = MemoryRecords()
     legs = Legs(records)
-    begun = legs.keep(replace(THERE, end=None, image=None))
+    begun = legs.keep(replace(THERE, end=None, image=None, ids={"source": {"a": "1"}, "target": {"a": "2"}}))
     assert not begun.ended
-    legs.add(begun, {B: 0, A: 99}, {B: 0, A: 99})
-    assert Legs(records).all() == [Leg(0, Side.TARGET, {A: 10, B: 0}, {A: 0, B: 0})]
+    legs.add(begun, {B: 0, A: 99}, {B: 0, A: 99}, {"source": {"a": "8", "b": "3"}, "target": {"a": "9", "b": "4"}})
+    ids = {"source": {"a": "1", "b": "3"}, "target": {"a": "2", "b": "4"}}
+    assert Legs(records).all() == [Leg(0, Side.TARGET, {A: 10, B: 0}, {A: 0, B: 0}, ids=ids)]
     legs.keep(THERE)
     assert Legs(records).last() == THERE
 

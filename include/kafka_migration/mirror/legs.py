@@ -7,7 +7,7 @@ has not read for long may stand in the range of an early one. The ends of a leg 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kafka_migration.mirror.anchors import Pair
@@ -24,7 +24,8 @@ class Leg:
 
     `begin`: the offset of the origin from which on it was copied; `onto`: where the destination ended then. `end`: the
     cutover point of the origin; `image`: where the destination ended when everything before it had been copied; None
-    until then. `syncs_from`: where the topic of offset syncs ended when the leg began.
+    until then. `syncs_from`: where the topic of offset syncs ended when the leg began. `ids`: by side the id of each
+    topic when copying of it began.
     """
 
     number: int
@@ -34,6 +35,7 @@ class Leg:
     end: Offsets | None = None
     image: Offsets | None = None
     syncs_from: int = 0
+    ids: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def ended(self) -> bool:
@@ -62,6 +64,7 @@ class Leg:
             "end": None if self.end is None else to_json(self.end),
             "image": None if self.image is None else to_json(self.image),
             "syncs_from": self.syncs_from,
+            "ids": {side: dict(ids) for side, ids in self.ids.items()},
         }
 
     @classmethod
@@ -74,6 +77,7 @@ class Leg:
             None if data["end"] is None else from_json(data["end"]),
             None if data["image"] is None else from_json(data["image"]),
             data["syncs_from"],
+            data.get("ids", {}),
         )
 
 
@@ -96,9 +100,10 @@ class Legs:
         self._records.set(_KEY, [one.to_json() for one in known])
         return leg
 
-    def add(self, leg: Leg, begin: Offsets, onto: Offsets) -> Leg:
-        """With partitions that came since it began."""
-        return self.keep(replace(leg, begin={**begin, **leg.begin}, onto={**onto, **leg.onto}))
+    def add(self, leg: Leg, begin: Offsets, onto: Offsets, ids: Mapping[str, Mapping[str, str]]) -> Leg:
+        """With partitions that came since it began, and the ids of those topics that came."""
+        known = {side: {**told, **leg.ids.get(side, {})} for side, told in ids.items()}
+        return self.keep(replace(leg, begin={**begin, **leg.begin}, onto={**onto, **leg.onto}, ids=known))
 
 
 def rising(pairs: Iterable[Pair]) -> list[Pair]:

@@ -6,7 +6,7 @@ from kafka_migration.findings import accept
 from kafka_migration.offsets import TopicPartition
 from kafka_migration.report import StepReport, Table
 from kafka_migration.run import Run
-from kafka_migration.steps import holding
+from kafka_migration.steps import holding, remade
 from kafka_migration.steps.common import stop_with
 from kafka_migration.steps.mirroring import leg_of, stamped
 from kafka_migration.topics.describe import describe_topics
@@ -28,6 +28,7 @@ def compare(run: Run) -> StepReport:
     leg = leg_of(run)
     if leg is None or leg.end is None or leg.image is None:
         return StepReport("nothing was copied that could be compared")
+    remade.refuse(run, leg, "comparing what was copied")
     renewed = holding.renewed(run)
     topics = describe_topics(run.clusters.origin, {tp.topic for tp in leg.begin})
     anew = stamped(run, leg.begin)

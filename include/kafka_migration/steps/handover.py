@@ -25,7 +25,7 @@ from kafka_migration.run import ROLLBACK, Run
 from kafka_migration.services.controller import State
 from kafka_migration.services.registry import is_idle
 from kafka_migration.sides import Side
-from kafka_migration.steps import holding
+from kafka_migration.steps import holding, remade
 from kafka_migration.steps.common import check_window, handover_key, observe_all, stop_with
 from kafka_migration.steps.mirroring import ended, leg_of, stamped
 from kafka_migration.steps.switch import move, stop_here, stop_services
@@ -41,8 +41,10 @@ def rehearse(run: Run) -> StepReport:
     if run.dry_run:
         return StepReport("would compute for every group where it goes on, and prove it")
     current = run.current
-    if leg_of(run) is None or ended(run):
+    leg = leg_of(run)
+    if leg is None or leg.ended:
         return StepReport("nothing to rehearse: the mirror has reached the cutover point, or copies nothing")
+    remade.refuse(run, leg, "rehearsing the handover")
     groups = run.plan.groups
     mapped = _map(run, groups, committed(run.clusters.origin, groups))
     findings = _findings(run, mapped, "as it stands now")
@@ -86,6 +88,8 @@ def hand_over(run: Run, unit: str) -> StepReport:
         for name in idle:
             current.set_switched(name, run.run_id, run.now())
         return move(run, current, runs, "consumers") if runs else StepReport(f"{', '.join(idle)} stays on the source")
+    if leg := leg_of(run):
+        remade.refuse(run, leg, f"handing over {', '.join(groups)}")
     began = run.now()
     changes: list[Change] = []
     tables: list[Table] = []

@@ -22,7 +22,7 @@ from kafka_migration.offsets import OffsetRange, Offsets, TopicPartition, Which,
 from kafka_migration.passes import Pass, open_pass, some
 from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import ROLLBACK, Run
-from kafka_migration.steps import holding
+from kafka_migration.steps import holding, remade
 from kafka_migration.steps.common import check_window, moved_topics, stop_with
 from kafka_migration.topics.describe import describe_topics, partitions_of, topic_names
 from kafka_migration.visible import first_visible
@@ -65,6 +65,7 @@ def start(run: Run) -> StepReport:
     """Create the mirror stopped, with the offsets from which it shall copy, and let it run. Repeatable.
 
     Topics and partitions that came since are added to it. Once the image is recorded it is never started again.
+    Raises `FindingsFailed` where a topic was made anew since copying of it began.
     """
     if copies_nothing(run):
         return StepReport(_NOTHING)
@@ -74,12 +75,15 @@ def start(run: Run) -> StepReport:
     current = open_pass(run.records) if run.purpose != ROLLBACK else run.current
     if ended(run):
         return StepReport(f"nothing to do: {mirror} has reached the cutover point and stays stopped")
+    ids = remade.ids_now(run.clusters, moved_topics(current))  # first: what is read below is of these topics or later
     partitions = partitions_of(run.clusters.origin, moved_topics(current))
-    leg = leg_of(run) or _next_leg(run, partitions)
+    leg = leg_of(run) or _next_leg(run, partitions, ids)
+    remade.refuse(run, leg, f"starting {mirror}")
     new = [tp for tp in partitions if tp not in leg.begin]
     if new:
         first = read_several(run.clusters.origin, new, (Which.START,))[Which.START]
-        leg = Legs(run.records).add(leg, first, read_several(run.clusters.destination, new, (Which.END,))[Which.END])
+        onto = read_several(run.clusters.destination, new, (Which.END,))[Which.END]
+        leg = Legs(run.records).add(leg, first, onto, ids)
     check_window(run, f"starting {mirror}")
     renewed = holding.renewed(run)
     changes = mirror.create(leg.begin)
@@ -98,7 +102,7 @@ def start(run: Run) -> StepReport:
     )
 
 
-def _next_leg(run: Run, partitions: list[TopicPartition]) -> Leg:
+def _next_leg(run: Run, partitions: list[TopicPartition], ids: remade.Ids) -> Leg:
     """Recorded before anything is copied: who is killed here finds the same numbers again.
 
     The first begins with what the origin still has, a later one where the last ended. One that was begun to the same
@@ -110,13 +114,13 @@ def _next_leg(run: Run, partitions: list[TopicPartition]) -> Leg:
         leg = last
     elif last is not None and last.ended:
         begin, onto = last.starts_next(run.heading)
-        leg = legs.keep(Leg(last.number + 1, run.heading, begin, onto, syncs_from=_syncs_end(run)))
+        leg = legs.keep(Leg(last.number + 1, run.heading, begin, onto, syncs_from=_syncs_end(run), ids=last.ids))
     elif last is not None:
         raise Refused(f"the mirror to the {last.heading} has not come to its end: nothing can be copied back yet")
     else:
         first = read_several(run.clusters.origin, partitions, (Which.START,))[Which.START]
         ends = read_several(run.clusters.destination, partitions, (Which.END,))[Which.END]
-        leg = legs.keep(Leg(0, run.heading, first, ends, syncs_from=_syncs_end(run)))
+        leg = legs.keep(Leg(0, run.heading, first, ends, syncs_from=_syncs_end(run), ids=ids))
     run.current.keep(_LEG, leg.number)
     return leg
 
@@ -142,6 +146,7 @@ class CaughtUpStep:
         leg = leg_of(run)
         if run.dry_run or leg is None or leg.ended:
             return {"connector": None}
+        remade.refuse(run, leg, "waiting for the mirror")
         mirror = runner(run)
         restarted = mirror.restart_failed()
         if restarted:
@@ -149,12 +154,15 @@ class CaughtUpStep:
         return {
             "connector": mirror.name,
             "begins": to_json(leg.begin),
+            "ids": leg.ids,
             "bytes": _bytes_each(run, sorted({tp.topic for tp in leg.begin})),
         }
 
     def look(self, clusters: Clusters, brief: Mapping[str, Any], memory: Mapping[str, Any], now: float) -> Look:
         if brief["connector"] is None:
             return Look(Outcome.DONE, ("nothing to wait for",))
+        if others := remade.look(clusters, brief["ids"]):
+            return Look(Outcome.FAILED, (), memory, remade.told(others))
         known = from_json(brief["begins"])
         progress = _progress(clusters, brief["connector"])
         if progress.failures:
@@ -217,17 +225,21 @@ class StopStep:
         leg = leg_of(run)
         if run.dry_run or leg is None or leg.ended:
             return {"connector": None}
+        remade.refuse(run, leg, "waiting for the mirror's end")
         mirror = runner(run)
         mirror.restart_failed()
         return {
             "connector": mirror.name,
             "begins": to_json(leg.begin),
+            "ids": leg.ids,
             "points": to_json(points(run, run.current)),
         }
 
     def look(self, clusters: Clusters, brief: Mapping[str, Any], memory: Mapping[str, Any], now: float) -> Look:
         if brief["connector"] is None:
             return Look(Outcome.DONE, ("nothing to wait for",))
+        if others := remade.look(clusters, brief["ids"]):
+            return Look(Outcome.FAILED, (), memory, remade.told(others))
         known, ends = from_json(brief["begins"]), from_json(brief["points"])
         progress = _progress(clusters, brief["connector"])
         if progress.failures:
@@ -268,7 +280,7 @@ def _stopped(run: Run) -> StepReport:
     mirror.stop()
     changes = [Change(f"{mirror}", before, mirror.state())]
     images = leg.image or read_several(run.clusters.destination, ends, (Which.END,))[Which.END]
-    findings = [*holding.renewed(run), *_proved(run, ends, images)]
+    findings = [*holding.renewed(run), *remade.look(run.clusters, leg.ids), *_proved(run, ends, images)]
     if leg.image is None:
         stop_with(StepReport(changes=changes, findings=findings), "proving that the mirror has copied everything")
         Legs(run.records).keep(replace(leg, end=ends, image=images))
