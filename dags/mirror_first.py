@@ -10,7 +10,16 @@ from kafka_migration.plan.graph import Unit
 
 def mirror_first(steps: Steps) -> None:
     def move(unit: Unit) -> None:
-        steps.in_order(steps.approve_consumers(unit), steps.hand_over(unit), steps.consuming(unit))
+        steps.in_order(
+            steps.export_offsets(unit),
+            steps.approve_consumers(unit),
+            steps.stop_by_hand(unit),
+            steps.hand_over(unit),
+            steps.set_offsets(unit),
+            steps.by_hand(unit),
+            steps.start_there(unit),
+            steps.consuming(unit),
+        )
 
     gate = steps.gate()
     steps.in_order(
@@ -23,6 +32,7 @@ def mirror_first(steps: Steps) -> None:
         steps.rehearse(),
         steps.approve_handover(),
         steps.compare_topics(),
+        steps.writers_by_hand(),
         steps.stop_writers(),
         steps.cutover(),
         steps.stop_mirror(),

@@ -125,7 +125,15 @@ def bring_back(steps: Steps) -> None:
     """What was produced on the target is copied back, and every group is handed back as it was handed over."""
 
     def home(unit: Unit) -> None:
-        steps.in_order(steps.hand_over(unit), steps.consuming(unit))
+        steps.in_order(
+            steps.export_offsets(unit),
+            steps.stop_by_hand(unit),
+            steps.hand_over(unit),
+            steps.set_offsets(unit),
+            steps.by_hand(unit),
+            steps.start_there(unit),
+            steps.consuming(unit),
+        )
 
     gate = steps.gate()
     steps.in_order(
@@ -135,6 +143,7 @@ def bring_back(steps: Steps) -> None:
         steps.start_mirror(),
         steps.caught_up(),
         steps.rehearse(),
+        steps.writers_by_hand(),
         steps.stop_writers(),
         steps.cutover(),
         steps.stop_mirror(),

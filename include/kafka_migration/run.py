@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from kafka_migration.clusters.client import Clusters
+from kafka_migration.errors import EvidenceError
 from kafka_migration.mirror.runner import MirrorRunner
 from kafka_migration.passes import Pass, WayBack, current_pass, last_pass
 from kafka_migration.plan.graph import Graph
@@ -27,6 +28,10 @@ VERIFY = "verify"
 """The purpose of a run that looks whether what was moved is still so. It changes nothing."""
 
 
+def _nowhere(name: str, text: str) -> str:
+    raise EvidenceError(f"{name} was not written: this run keeps no evidence")
+
+
 @dataclass
 class Run:
     """What a step works with.
@@ -36,7 +41,8 @@ class Run:
     `mirrors`: by the side that it copies to, the mirror of a plan that has one.
     `dry_run`: everything is read and shown, nothing is changed. `disorder`: of a rollback, that consumers cannot run on
     the target and stay on the source, though what is on the target is unread. `other_plans`: what else is planned here.
-    `documents`: a local folder for pages that a step leaves beside the evidence; None where there is none.
+    `documents`: a local folder for pages that a step leaves beside the evidence; None where there is none. `leave`:
+    writes a text beside the evidence under a name, and tells where it lies.
     """
 
     plan: Plan
@@ -51,6 +57,7 @@ class Run:
     disorder: bool = False
     other_plans: Sequence[Plan] = ()
     documents: Path | None = None
+    leave: Callable[[str, str], str] = _nowhere
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("kafka_migration"))
     now: Callable[[], float] = time.time
 

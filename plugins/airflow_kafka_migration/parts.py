@@ -33,7 +33,7 @@ from airflow_kafka_migration.state import plan_asset
 from kafka_migration.plan.graph import FIRST_STAGE, Unit
 from kafka_migration.plan.load import BrokenPlan, LoadedPlan, load_plans
 from kafka_migration.plan.model import Plan
-from kafka_migration.services.registry import is_idle, is_manual, is_manual_second
+from kafka_migration.services.registry import is_idle, is_manual, is_manual_second, waits_for_person
 from kafka_migration.sides import Side
 
 Task = BaseOperator | TaskGroup
@@ -223,6 +223,29 @@ class Steps:
             for name in manual
         ]
 
+    def writers_by_hand(self) -> Task | None:
+        """Where a person stops a service that writes, before the others are stopped; None where there is none."""
+        manual = [s.name for s in self._plan.services if s.produces and is_manual(s)]
+        if not manual:
+            return None
+        with TaskGroup("stop_by_hand", tooltip="Services that write are stopped by hand") as group:
+            for name in manual:
+                self._ask(name, f"stop {name} on the {self._heading.other} by hand", "stop_by_hand", service=name)
+        return group
+
+    def stop_by_hand(self, unit: Unit) -> Stage:
+        """Where a person stops a service that only reads, before its unit is handed over."""
+        manual = [s.name for s in map(self._plan.service, unit.services) if is_manual(s) and not s.produces]
+        return [
+            self._ask(
+                f"stop_by_hand_{name}",
+                f"stop {name} on the {self._heading.other} by hand",
+                "stop_by_hand",
+                service=name,
+            )
+            for name in manual
+        ]
+
     def start_by_hand(self, unit: Unit) -> Stage:
         """Where a person starts the other instance of a service."""
         by_hand = is_manual_second if self._heading is Side.TARGET else is_manual
@@ -315,9 +338,34 @@ class Steps:
         """Everything before the cutover point is copied; the mirror is stopped for good, its last messages proved."""
         return self._wait("stop_mirror", "mirroring:stop_mirror")
 
+    def export_offsets(self, unit: Unit) -> Task | None:
+        """For applications that keep their offsets themselves: the table of offsets here and there, as a file."""
+        if not any(self._plan.service(name).external for name in unit.services):
+            return None
+        return self._act("export_offsets", "exporting:export", unit=unit.name)
+
     def hand_over(self, unit: Unit) -> Task:
         """Stops the services, maps and proves where their groups go on, sets it, starts them there."""
         return self._act("handover", "handover:hand_over", unit=unit.name)
+
+    def set_offsets(self, unit: Unit) -> Stage:
+        """Where an application keeps its offsets itself, a person sets them, and says so."""
+        return [
+            self._ask(
+                f"set_offsets_{name}",
+                f"have the offsets that {name} keeps itself been set to the {self._heading}'s?",
+                "external_offsets",
+                service=name,
+            )
+            for name in unit.services
+            if self._plan.service(name).external
+        ]
+
+    def start_there(self, unit: Unit) -> Task | None:
+        """The start after a handover, where a person had something to do in between."""
+        if not any(waits_for_person(self._plan.service(name)) for name in unit.services):
+            return None
+        return self._act("start", "handover:start", unit=unit.name)
 
     def compare_content(self) -> Task:
         """Every copied message is compared with its original."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from confluent_kafka import KafkaException
 
 from airflow_kafka_migration.evidence import evidence_root
-from airflow_kafka_migration.hooks import connection_parts, open_clusters
+from airflow_kafka_migration.hooks import connection_parts, open_clusters, secrets_met
 from airflow_kafka_migration.lock import AirflowClaims, Claim, Touched, hold, holds
 from airflow_kafka_migration.names import (
     DISORDER,
@@ -73,7 +73,8 @@ def open_run(
         other_plans=[
             entry.plan for entry in load_plans() if isinstance(entry, LoadedPlan) and entry.plan != loaded.plan
         ],
-        documents=_documents(context, loaded),
+        documents=_bundle(context, loaded).local_folder(DOCUMENTS),
+        leave=lambda name, text: _bundle(context, loaded).leave(name, text),
         log=log,
     )
 
@@ -112,9 +113,12 @@ def _only_known_parameters(context: Context, plan: Plan) -> None:
         )
 
 
-def _documents(context: Context, loaded: LoadedPlan) -> Path | None:
-    purpose = purpose_of(context["ti"].dag_id)
-    return Bundle(evidence_root(loaded.plan), loaded.plan.plan, purpose, context["ti"].run_id).local_folder(DOCUMENTS)
+def _bundle(context: Context, loaded: LoadedPlan) -> Bundle:
+    """The evidence of this run; it refuses the secrets that were met up to now."""
+    ti = context["ti"]
+    return Bundle(
+        evidence_root(loaded.plan), loaded.plan.plan, purpose_of(ti.dag_id), ti.run_id, forbidden=secrets_met()
+    )
 
 
 def started_plan(context: Context, plan_name: str) -> LoadedPlan:

@@ -216,6 +216,34 @@ def test_person_is_asked_on_the_way_there_and_on_the_way_back(dags_of: Callable[
         ]
 
 
+def test_person_has_a_task_between_the_stop_and_the_start_where_stored_messages_come_along(
+    dags_of: Callable[..., dict[str, DAG]],
+) -> None:
+    def by_hand(program: str) -> str:
+        return f"{{{{kind: supervisor, connection: shop, program: {program}, env_file: {program}.env}}}}"
+
+    text = (
+        shop("mirror_first").replace(by_hand("api"), "{{kind: manual}}").replace(by_hand("books"), "{{kind: manual}}")
+    )
+    text = text.replace("{{group: depot, topics: [orders]}}", "{{group: depot, topics: [orders], offsets: external}}")
+    made = dags_of(text + "mirror: {{connection: connect}}\napprovals: [consumers]\n")
+    migrate = order_of(made["migrate"])
+    before = migrate.index("stop_writers")
+    assert migrate[before - 1 : before + 3] == ["stop_by_hand.api", "stop_writers", "cutover", "stop_mirror"]
+    for dag, asked in ((made["migrate"], ["approve"]), (made["rollback"], [])):
+        assert [task for task in order_of(dag) if task.startswith("depot.")] == [
+            *("depot.export_offsets", *(f"depot.{task}" for task in asked), "depot.handover"),
+            *("depot.set_offsets_depot", "depot.start", "depot.consuming"),
+        ]
+        assert [task for task in order_of(dag) if task.startswith("books.")] == [
+            *(f"books.{task}" for task in asked),
+            *("books.stop_by_hand_books", "books.handover", "books.by_hand_books", "books.start", "books.consuming"),
+        ]
+        assert {"depot.export_offsets", "switch_producers.by_hand_api"} <= behind(dag, "stop_mirror")
+        for task in ("stop_by_hand.api", "depot.set_offsets_depot", "books.stop_by_hand_books", "books.by_hand_books"):
+            assert getattr(dag.get_task(task), "fail_on_reject", False), f"{task} asks a person"
+
+
 def test_evidence_waits_for_every_task_and_the_gate_for_the_evidence(dags_of: Callable[..., dict[str, DAG]]) -> None:
     for text in (shop(), shop(order="relaxed"), shop("producers_later", "relaxed")):
         for dag in dags_of(text).values():

@@ -12,6 +12,7 @@ import yaml
 from kafka_migration.errors import PlanError
 from kafka_migration.plan.graph import FIRST_STAGE, Graph
 from kafka_migration.plan.load import parse_plan
+from kafka_migration.services.registry import waits_for_person
 
 _PLANS = Path(__file__).parents[2] / "include" / "demo" / "plans"
 TEXT = (_PLANS / "orders_mirror_first.yaml").read_text()
@@ -54,14 +55,6 @@ def test_mirror_is_needed_and_belongs_to_this_scheme_alone() -> None:
     ("change", "problem"),
     [
         (
-            lambda d: service(d, "billing").update(controller={"kind": "manual"}),
-            "services: billing: controller: kind: manual: not yet in scheme mirror_first",
-        ),
-        (
-            lambda d: service(d, "billing")["consumes"][0].update(offsets="external"),
-            "services: billing: group billing: offsets: external: not yet in scheme mirror_first",
-        ),
-        (
             lambda d: service(d, "payments").update(controller={"kind": "idle"}),
             "services: payments: controller: kind: idle: a service that writes cannot be idle",
         ),
@@ -89,6 +82,15 @@ def test_what_does_not_fit_is_refused_by_its_place(change: Callable[[Data], obje
     [line] = told(change)
     assert line.startswith(problem), line
     assert "geheim" not in line
+
+
+def test_person_may_have_a_part_in_it() -> None:
+    data = yaml.safe_load(TEXT)
+    service(data, "order-api")["controller"] = {"kind": "manual"}
+    service(data, "payments").update(produces=["orders"])  # two writers, strict: all stop before one starts
+    service(data, "billing")["consumes"][0]["offsets"] = "external"
+    plan = parse_plan(yaml.safe_dump(data), Path("orders.yaml")).plan
+    assert {s.name for s in plan.services if waits_for_person(s)} == {"order-api", "billing"}
 
 
 def test_nobody_waits_for_anybody_so_that_circles_are_no_hindrance() -> None:

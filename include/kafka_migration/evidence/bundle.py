@@ -100,6 +100,15 @@ class Bundle:
         """Raises `EvidenceError`."""
         self._write((name,), text)
 
+    def leave(self, name: str, text: str) -> str:
+        """Write a text that a step leaves for people, and tell where it lies. Raises `EvidenceError`.
+
+        `name` may hold what a file's name may not, such as a group's id.
+        """
+        file = folder_name(name)
+        self._write((file,), text)
+        return str(self.folder / file)
+
     def _write(self, where: Sequence[str], value: Mapping[str, Any] | str) -> None:
         path = self.folder
         for part in where:

@@ -25,18 +25,26 @@ _CLOSE = 1_000  # offsets: reading over a gap of this size costs less than anoth
 
 
 class Messages:
-    """Visible messages of a partition, in order. 24 bytes each, so that a window may be a whole partition."""
+    """Visible messages of a partition, in order. 32 bytes each, so that a window may be a whole partition.
 
-    def __init__(self, offsets: Iterable[int] = (), digests: Iterable[bytes] = ()) -> None:
+    `times`: their timestamps, milliseconds since 1970.
+    """
+
+    def __init__(self, offsets: Iterable[int] = (), digests: Iterable[bytes] = (), times: Iterable[int] = ()) -> None:
         self.offsets = array("q", offsets)
+        self.times = array("q", times)
         self._digests = bytearray(b"".join(digests))
 
     def __len__(self) -> int:
         return len(self.offsets)
 
-    def append(self, offset: int, digest: bytes) -> None:
+    def append(self, offset: int, digest: bytes, time: int) -> None:
         self.offsets.append(offset)
+        self.times.append(time)
         self._digests += digest
+
+    def digest(self, index: int) -> bytes:
+        return bytes(self._digests[index * SIZE : (index + 1) * SIZE])
 
     def listed(self, first: int = 0) -> list[bytes]:
         """Their digests, from the one at index `first` on."""
@@ -47,6 +55,7 @@ class Messages:
         """Those at the indexes from `first` up to but without `last`."""
         found = Messages()
         found.offsets = self.offsets[first:last]
+        found.times = self.times[first:last]
         found._digests = self._digests[first * SIZE : last * SIZE]
         return found
 
@@ -242,7 +251,8 @@ def _collect(
     kept = {r.partition: Messages() for r in ranges}
 
     def tell(tp: TopicPartition, message: Any) -> None:
-        kept[tp].append(message.offset(), digest(message, timestamp=tp.topic not in ignore_timestamp))
+        told = digest(message, timestamp=tp.topic not in ignore_timestamp)
+        kept[tp].append(message.offset(), told, message.timestamp()[1])
 
     seen = each_visible(cluster, ranges, tell)
     return {tp: (kept[tp], seen[tp].complete) for tp in kept}

@@ -167,18 +167,10 @@ def _mirror_problems(plan: Plan) -> list[str]:
 
 
 def _kinds_that_do_not_fit(plan: Plan) -> list[str]:
-    """Controllers, and groups, that the plan's scheme cannot work with."""
+    """Controllers that the plan's scheme cannot work with."""
     found = []
     for service in plan.services:
         where = f"services: {service.name}: controller: kind: {service.controller.kind}"
-        if plan.copies and is_manual(service):
-            found.append(f"{where}: not yet in scheme {plan.scheme}: it stops and starts services by itself")
-        found += [
-            f"services: {service.name}: group {c.group}: offsets: external: not yet in scheme {plan.scheme}: its"
-            " offsets on the target are other ones, and only the application could set them"
-            for c in service.consumes
-            if plan.copies and c.offsets == "external"
-        ]
         if is_idle(service) and not plan.copies:
             found.append(f"{where}: scheme {plan.scheme} waits for what its groups read; leave the service out")
         if is_idle(service) and service.produces:
@@ -187,8 +179,11 @@ def _kinds_that_do_not_fit(plan: Plan) -> list[str]:
 
 
 def _mixed_writers(plan: Plan) -> list[str]:
-    """Topics of a strict plan whose writers cannot all be stopped before one starts: a person restarts in one go."""
-    if plan.order != "strict":
+    """Topics of a strict plan whose writers cannot all be stopped before one starts: a person restarts in one go.
+
+    Where the stored messages come along a person stops a service in one task and starts it in another.
+    """
+    if plan.order != "strict" or plan.copies:
         return []
     topics = sorted({topic for service in plan.services for topic in service.produces})
     return [

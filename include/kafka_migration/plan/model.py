@@ -45,7 +45,7 @@ RESERVED = frozenset(
     preflight approve_topics create_topics seed_groups approve_producers compare_topics switch_producers cutover
     consumers coverage evidence gate first seconds keeping_up approve_rollback begin forth source_point
     hold_retention start_mirror caught_up rehearse approve_handover stop_writers stop_mirror handover
-    compare_content lift_holds drift proof
+    compare_content lift_holds drift proof stop_by_hand
     """.split()  # noqa: SIM905 - a list of words reads better
 )
 NOT_YET_VALUES = frozenset(("mirror", "failover", "dedicated"))
@@ -216,6 +216,11 @@ class Service(Part):
     @property
     def groups(self) -> tuple[str, ...]:
         return tuple(c.group for c in self.consumes)
+
+    @property
+    def external(self) -> tuple[Consumes, ...]:
+        """What it reads with offsets that it keeps itself, outside Kafka."""
+        return tuple(c for c in self.consumes if c.offsets == "external")
 
 
 class IgnoredGroup(Part):

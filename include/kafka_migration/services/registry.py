@@ -96,6 +96,11 @@ def is_manual(service: Service) -> bool:
     return service.controller.kind == "manual"
 
 
+def waits_for_person(service: Service) -> bool:
+    """Whether, between its stop and its start, a person has something to do that no controller can."""
+    return is_manual(service) or bool(service.external)
+
+
 def is_idle(service: Service) -> bool:
     """Whether nobody runs the service while its groups are moved."""
     return service.controller.kind == "idle"

@@ -19,6 +19,7 @@ from kafka_migration.services.controller import Observation, State
 from kafka_migration.sides import Side
 from kafka_migration.steps.back import controllers_answer, something_to_take_back
 from kafka_migration.steps.common import check_window, moved_topics, observations_table, observe_all, stop_with
+from kafka_migration.steps.gone import has_gone
 from kafka_migration.visible import first_visible
 
 
@@ -65,18 +66,15 @@ def must_copy(run: Run, seen: dict[str, Observation]) -> bool:
     decided = run.way_back.note("copies")
     if decided is not None:
         return bool(decided)
-    there = run.headed(Side.TARGET).current
-    return any(there.switched(name) or seen[name].side is Side.TARGET for name in seen)
+    return any(has_gone(run, name, seen[name]) for name in seen)
 
 
 def way_back(run: Run) -> Table:
     """Of every service what it does now and what becomes of it."""
     seen = _seen(run)
-    there = run.headed(Side.TARGET).current
     rows = []
     for service in run.plan.services:
-        gone = there.switched(service.name) is not None or seen[service.name].side is Side.TARGET
-        if not gone:
+        if not has_gone(run, service.name, seen[service.name]):
             then = "stays" if seen[service.name].state is not State.STOPPED else "starts again on the source"
         elif service.consumes:
             then = "is handed back to the source, at the message that it reads next"

@@ -9,13 +9,17 @@ from typing import TypeVar
 
 from kafka_migration.errors import FindingsFailed, OutsideWindow, Refused, ServiceError
 from kafka_migration.findings import stop_on
+from kafka_migration.groups.describe import describe_groups
 from kafka_migration.offsets import TopicPartition
 from kafka_migration.passes import CutoverPoint, Pass
 from kafka_migration.plan.graph import FIRST_STAGE, Graph
-from kafka_migration.plan.model import Service
+from kafka_migration.plan.model import Consumes, Service
 from kafka_migration.report import StepReport, Table
 from kafka_migration.run import ROLLBACK, Run
 from kafka_migration.services.controller import Controller, Observation
+from kafka_migration.sides import Side
+
+_JOINING = "joining"
 
 T = TypeVar("T")
 
@@ -98,6 +102,27 @@ def goes_on_from(current: Pass, group: str) -> dict[TopicPartition, int]:
 def handover_key(group: str) -> str:
     """Where a pass keeps the offsets at which a group goes on that was handed over."""
     return f"handover/{group}"
+
+
+def exported_key(group: str) -> str:
+    """Where a pass keeps what was written of the offsets of a group that keeps its own."""
+    return f"exported/{group}"
+
+
+def note_members(run: Run, groups: Iterable[str]) -> None:
+    """Record, once in a pass, which of these groups have members on the source: the others join none to read."""
+    if run.current.note(_JOINING) is None:
+        found = describe_groups(run.clusters.source, groups)
+        run.current.keep(_JOINING, sorted(group for group, described in found.items() if described.active))
+
+
+def joins(run: Run, consumes: Consumes) -> bool:
+    """Whether a service that reads shows in Kafka as a member of its group.
+
+    One that keeps its offsets itself need not; where it was seen to read without, nobody waits for it to join.
+    """
+    noted = run.headed(Side.TARGET).current.note(_JOINING)
+    return consumes.offsets == "group" or noted is None or consumes.group in noted
 
 
 def _stays(run: Run, stage: str) -> bool:

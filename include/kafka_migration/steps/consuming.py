@@ -17,7 +17,7 @@ from kafka_migration.passes import some
 from kafka_migration.report import StepReport, Table
 from kafka_migration.run import Run
 from kafka_migration.sides import Side
-from kafka_migration.steps.common import goes_on_from
+from kafka_migration.steps.common import goes_on_from, joins
 from kafka_migration.visible import first_visible
 from kafka_migration.waiting import Look, Outcome
 
@@ -55,6 +55,7 @@ class ConsumingStep:
                     "external": c.offsets == "external",
                 }
                 for c in service.consumes
+                if joins(run, c)
             },
         }
 
@@ -89,7 +90,10 @@ class ConsumingStep:
     def settle(self, run: Run, brief: Mapping[str, Any], look: Look) -> StepReport:
         groups = brief["groups"]
         if not groups:
-            return StepReport(f"would wait until {brief['service']} {self._done} the {run.heading}")
+            told = f"would wait until {brief['service']} {self._done} the {run.heading}"
+            return StepReport(
+                told if run.dry_run else f"nothing to wait for: no group of {brief['service']} shows there"
+            )
         described = describe_groups(run.clusters.destination, groups)
         commits = committed(run.clusters.destination, groups)
         pauses = {g: run.current.set_reading(g, at) for g, at in look.memory.get("reading", {}).items()}

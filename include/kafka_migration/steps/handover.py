@@ -23,10 +23,18 @@ from kafka_migration.plan.model import Consumes
 from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import ROLLBACK, Run
 from kafka_migration.services.controller import State
-from kafka_migration.services.registry import is_idle
+from kafka_migration.services.registry import is_idle, waits_for_person
 from kafka_migration.sides import Side
 from kafka_migration.steps import holding, remade
-from kafka_migration.steps.common import check_window, handover_key, observe_all, stop_with
+from kafka_migration.steps.common import (
+    check_window,
+    exported_key,
+    handover_key,
+    note_members,
+    observe_all,
+    stop_with,
+)
+from kafka_migration.steps.gone import none_has_gone
 from kafka_migration.steps.mirroring import ended, leg_of, stamped
 from kafka_migration.steps.switch import move, stop_here, stop_services
 from kafka_migration.topics.describe import describe_topics
@@ -45,7 +53,10 @@ def rehearse(run: Run) -> StepReport:
     if leg is None or leg.ended:
         return StepReport("nothing to rehearse: the mirror has reached the cutover point, or copies nothing")
     remade.refuse(run, leg, "rehearsing the handover")
-    groups = run.plan.groups
+    groups = {group: c for group, c in run.plan.groups.items() if c.offsets == "group"}
+    external = [group for group in run.plan.groups if group not in groups]
+    if run.purpose != ROLLBACK:
+        note_members(run, external)
     mapped = _map(run, groups, committed(run.clusters.origin, groups))
     findings = _findings(run, mapped, "as it stands now")
     current.keep(
@@ -59,37 +70,52 @@ def rehearse(run: Run) -> StepReport:
         f"{sum(m.proved for m in mapped):,} of {len(mapped):,} positions of {len(groups)} groups are proved",
         tables=[_table(run, mapped)],
         findings=_accepted(run, current, findings),
+        notes=[
+            f"{group} keeps its offsets outside Kafka: told as a table once the mirror has ended" for group in external
+        ],
     )
     stop_with(report, "rehearsing the handover")
     return report
 
 
 def stop_writers(run: Run) -> StepReport:
-    """Stop every service that writes a topic of the plan. What only reads goes on reading the source."""
+    """Stop every service that writes a topic of the plan. What only reads goes on reading the source.
+
+    One in a person's hands has been stopped by that person: its groups must have left.
+    """
     names = [s.name for s in run.plan.services if s.produces]
+    by_hand = [] if run.dry_run else [n for n in names if run.controllers[n].manual and not run.current.switched(n)]
+    if run.purpose == ROLLBACK:
+        by_hand = [name for name in by_hand if not none_has_gone(run, [name])]
+    if by_hand:
+        for name in by_hand:
+            run.current.set_leaving(name, run.now())
+        _await_left(run, by_hand, {g for name in by_hand for g in run.plan.service(name).groups})
     return stop_here(run, names, f"do not write on the {run.leaving} any more")
 
 
 def hand_over(run: Run, unit: str) -> StepReport:
     """Stop the services of a unit that reads, set their groups to where they go on, start them there.
 
-    Raises `FindingsFailed` where a position is not proved: the services stay stopped, nothing is set.
+    Where a person has something to do before the start, `start` is a step of its own. Raises `FindingsFailed` where a
+    position is not proved: the services stay stopped, nothing is set.
     """
     services = run.graph.unit(unit).services
     if run.dry_run:
         return StepReport(f"would hand over {', '.join(services)}")
     current = run.current
-    groups = {c.group: c for name in services for c in run.plan.service(name).consumes if c.offsets == "group"}
     if all(current.switched(name) for name in services):
         return StepReport(f"{', '.join(services)}: nothing to do, handed over already")
-    idle = [name for name in services if is_idle(run.plan.service(name))]
-    runs = [name for name in services if name not in idle]
-    if run.purpose == ROLLBACK and _never_left(run, services):
-        for name in idle:
-            current.set_switched(name, run.run_id, run.now())
-        return move(run, current, runs, "consumers") if runs else StepReport(f"{', '.join(idle)} stays on the source")
+    starts = not any(waits_for_person(run.plan.service(name)) for name in services)
+    if run.purpose == ROLLBACK and none_has_gone(run, services):
+        return _started(run, services) if starts else StepReport(f"{', '.join(services)} has not left the source")
+    groups = {c.group: c for name in services for c in run.plan.service(name).consumes}
     if leg := leg_of(run):
         remade.refuse(run, leg, f"handing over {', '.join(groups)}")
+    external = {group for group, c in groups.items() if c.offsets == "external"}
+    untold = sorted(group for group in external if current.note(exported_key(group)) is None)
+    if untold:
+        raise Refused(f"{', '.join(untold)} has no table of offsets yet; run the task `export_offsets` first")
     began = run.now()
     changes: list[Change] = []
     tables: list[Table] = []
@@ -105,49 +131,83 @@ def hand_over(run: Run, unit: str) -> StepReport:
         for group in groups:
             wanted = {m.partition: m.destination_offset for m in mapped if m.group == group}
             current.keep(handover_key(group), to_json({tp: o for tp, o in wanted.items() if o is not None}))
-    handed = {group: current.note_offsets(handover_key(group)) for group in groups}
-    changes += _set(run, handed)
-    for name in idle:
-        current.set_switched(name, run.run_id, run.now())
-    report = move(run, current, runs, "consumers")
-    report.notes += [f"{name}: {run.controllers[name].instructions(run.heading)}" for name in idle]
+    changes += _set(
+        run, {group: current.note_offsets(handover_key(group)) for group in groups if group not in external}
+    )
+    report = _started(run, services) if starts else StepReport(f"{', '.join(services)} has stopped, to be started next")
     report.tables = [*tables, *report.tables]
     report.changes = [*changes, *report.changes]
     report.findings = [*findings, *report.findings]
-    report.notes.append(f"from the order to stop to the start on the {run.heading}: {run.now() - began:.1f} s")
+    if starts:
+        report.notes.append(f"from the order to stop to the start on the {run.heading}: {run.now() - began:.1f} s")
     return report
 
 
-def _never_left(run: Run, services: Sequence[str]) -> bool:
-    """Of a rollback: whether these have not gone to the target. Their groups stand where they stood."""
-    there = run.headed(Side.TARGET).current
-    seen = observe_all({name: run.controllers[name] for name in services})
-    return not any(there.switched(name) or seen[name].side is Side.TARGET for name in services)
+def start(run: Run, unit: str) -> StepReport:
+    """Start the services of a unit that was handed over, and look whether those in a person's hands run there.
+
+    Raises `Refused` where it was not handed over, `ServiceError` where a person has not started one yet.
+    """
+    services = run.graph.unit(unit).services
+    if run.dry_run:
+        return StepReport(f"would start {', '.join(services)} on the {run.heading}")
+    current = run.current
+    if all(current.switched(name) for name in services):
+        return StepReport(f"{', '.join(services)}: nothing to do, on the {run.heading} already")
+    groups = {group for name in services for group in run.plan.service(name).groups}
+    missing = sorted(group for group in groups if current.note(handover_key(group)) is None)
+    if missing and not (run.purpose == ROLLBACK and none_has_gone(run, services)):
+        raise Refused(f"{', '.join(missing)} was not handed over yet; run the task `handover` first")
+    return _started(run, services)
+
+
+def _started(run: Run, services: Sequence[str]) -> StepReport:
+    """Those that nobody runs are only recorded to be on the other side."""
+    current = run.current
+    idle = [name for name in services if is_idle(run.plan.service(name))]
+    runs = [name for name in services if name not in idle]
+    for name in idle:
+        current.set_switched(name, run.run_id, run.now())
+    there = f"{', '.join(idle)} belongs to the {run.heading} now"
+    report = move(run, current, runs, "consumers") if runs else StepReport(there)
+    report.notes += [f"{name}: {run.controllers[name].instructions(run.heading)}" for name in idle]
+    return report
 
 
 def _come_to_rest(
-    run: Run, current: Pass, services: Sequence[str], groups: Iterable[str]
+    run: Run, current: Pass, services: Sequence[str], groups: Mapping[str, Consumes]
 ) -> dict[str, dict[TopicPartition, int]]:
     """Stop the services; once their groups are empty and their commits rest, what they have committed."""
     check_window(run, f"handing over {', '.join(services)}")
     seen = observe_all({name: run.controllers[name] for name in services})
+    for name in services:
+        if run.controllers[name].manual:
+            current.set_leaving(name, run.now())
     stop_services(run, current, [n for n in services if seen[n].state is State.RUNNING])
+    _await_left(run, services, groups)
+    mine = [group for group, c in groups.items() if c.offsets == "group"]
+    found = committed(run.clusters.origin, mine, stable=True)
+    while mine:
+        time.sleep(_RESTS_FOR)
+        again = committed(run.clusters.origin, mine, stable=True)
+        if again == found:
+            break
+        found = again
+    return found
+
+
+def _await_left(run: Run, services: Sequence[str], groups: Iterable[str]) -> None:
+    """Wait until no group has a member where this run leaves. Raises `Refused` naming those that are left."""
+    wanted = list(groups)
     deadline = time.monotonic() + _LEAVES_WITHIN
-    while members := {g: d for g, d in describe_groups(run.clusters.origin, groups).items() if d.active}:
+    while members := {g: d for g, d in describe_groups(run.clusters.origin, wanted).items() if d.active}:
         if time.monotonic() > deadline:
             who = [f"{g}: {m.client_id} at {m.host}" for g, d in members.items() for m in d.members]
             raise Refused(
-                f"{', '.join(services)} has stopped, and its groups still have members on the {run.leaving}:"
-                f" {some(who)}. Somebody else uses the group: stop it there, then clear this task. Nothing was set."
+                f"{', '.join(services)} should have stopped, and its groups still have members on the {run.leaving}:"
+                f" {some(who)}. Stop whoever uses the group there, then clear this task. Nothing was set."
             )
         time.sleep(0.1)
-    found = committed(run.clusters.origin, groups, stable=True)
-    while True:
-        time.sleep(_RESTS_FOR)
-        again = committed(run.clusters.origin, groups, stable=True)
-        if again == found:
-            return found
-        found = again
 
 
 def _map(

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from kafka_migration.errors import Refused
+from kafka_migration.groups.describe import describe_groups
 from kafka_migration.offsets import TopicPartition
 from kafka_migration.report import Table
-from kafka_migration.run import Run
+from kafka_migration.run import ROLLBACK, Run
 from kafka_migration.services.controller import State
 from kafka_migration.sides import Side
 from kafka_migration.steps.back import ways
 from kafka_migration.steps.bringing import way_back
 from kafka_migration.steps.common import observe_all, points_for
+from kafka_migration.steps.exporting import exported, shown_columns
+from kafka_migration.steps.gone import none_has_gone
 from kafka_migration.steps.handover import rehearsed
 from kafka_migration.steps.mirroring import ended
 from kafka_migration.topics.describe import choose, describe_topics, topic_names
@@ -148,11 +152,58 @@ def by_hand(run: Run, service: str) -> str | None:
     if run.current.switched(service) or (run.stays(service) and run.heading is Side.TARGET):
         return None
     here, there = run.clusters.origin, run.clusters.destination
+    if run.plan.copies and _never_left(run, service):
+        return None if _reads(run, service) else _see_that_it_runs(run, service)
+    stop = "Look that it has stopped." if run.plan.copies else "Stop it and wait until it has ended."
     return (
         f"{run.controllers[service].instructions(run.heading)}\n\n"
-        "1. Stop it and wait until it has ended.\n"
+        f"1. {stop}\n"
         f"2. Change its bootstrap servers from `{here.bootstrap_servers}` to `{there.bootstrap_servers}`.\n"
         "3. Start it.\n\nThen approve. The next task looks whether Kafka shows it as moved."
+    )
+
+
+def stop_by_hand(run: Run, service: str) -> str | None:
+    """Where a person stops a service that is started on the other side later."""
+    if run.current.switched(service) or _never_left(run, service):
+        return None
+    return (
+        f"Stop {service}, which uses `{run.clusters.origin.bootstrap_servers}`, wait until it has ended, and keep it"
+        f" from starting again. A later task asks to start it on the {run.heading}.\n\n"
+        "Then approve. The next task looks whether its groups have left."
+    )
+
+
+def external_offsets(run: Run, service: str) -> str | None:
+    """Where an application keeps its offsets itself and has been stopped: where it goes on, wherever it stands."""
+    if run.dry_run:
+        return f"would show for each offset on the {run.leaving} the one on the {run.heading} from which to go on"
+    if run.current.switched(service) or _never_left(run, service):
+        return None
+    told = {c.group: exported(run.current, c.group) for c in run.plan.service(service).external}
+    if not all(told.values()):
+        raise Refused(f"{service} has no table of offsets yet; run the task `export_offsets` first")
+    here, there = run.leaving, run.heading
+    text = (
+        f"{service} keeps its offsets outside Kafka, and has stopped. Each offset that it has stored has to be set to"
+        f" the {there}'s. For the offset X that it would read next: take the partition's first row whose `{here}_last`"
+        f" is at least X; go on at its `{there}_first`, plus X - `{here}_first` where X is the larger. If it stores the"
+        " offset that it has read last, X is that plus one, and one less is what it must store. No such row, or one"
+        f" without `{there}_first`: do not go on, ask. Only when all are set approve."
+    )
+    files = [f"{group}: {kept['rows']:,} rows, `{kept['file']}`" for group, kept in told.items()]
+    ends = tuple((row[0], row[1], row[2], row[4]) for kept in told.values() for row in kept["ends"])
+    rows = tuple(tuple(row) for kept in told.values() for row in kept["shown"])
+    return "\n\n".join(
+        [
+            text,
+            *files,
+            _said(
+                "Where it has read everything:",
+                Table("", ("topic", "partition", f"X ({here})", f"goes on at ({there})"), ends),
+            ),
+            _said("The rows, or the first of them:", Table("", shown_columns(run), rows)),
+        ]
     )
 
 
@@ -175,6 +226,24 @@ def external_drained(run: Run, service: str) -> str | None:
         f" point, then set the offset that it stores for each partition to the {run.heading}'s. Only then approve.",
         Table("", ("group", "partition", f"read up to ({run.leaving})", f"go on from ({run.heading})"), rows),
     )
+
+
+def _reads(run: Run, service: str) -> bool:
+    """Whether Kafka shows that the service runs where this run goes: all its groups have members."""
+    groups = run.plan.service(service).groups
+    return bool(groups) and all(d.active for d in describe_groups(run.clusters.destination, groups).values())
+
+
+def _see_that_it_runs(run: Run, service: str) -> str:
+    return (
+        f"{service} has not gone to the {run.leaving}. See that it runs, with"
+        f" `{run.clusters.destination.bootstrap_servers}`; start it if it has been stopped. Then approve."
+    )
+
+
+def _never_left(run: Run, service: str) -> bool:
+    """Of a rollback: whether the service is still where it was."""
+    return run.purpose == ROLLBACK and none_has_gone(run, [service])
 
 
 def _drained(run: Run, services: Iterable[str]) -> Table:

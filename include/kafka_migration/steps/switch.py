@@ -20,6 +20,7 @@ from kafka_migration.services.controller import Controller, Observation, State
 from kafka_migration.sides import Side
 from kafka_migration.steps.common import (
     check_window,
+    joins,
     observations_table,
     observe_all,
     side_by_side,
@@ -285,6 +286,7 @@ def _all_there(run: Run, controllers: Sequence[Controller], after: dict[str, Obs
 def _await_moved_by_hand(run: Run, controller: Controller) -> None:
     """A person said that it is done; Kafka must show it: groups have moved, written topics rest where they were."""
     service = controller.service
+    expected = {c.group for c in service.consumes if joins(run, c)}
     deadline = time.monotonic() + _BY_HAND
     problem = ""
     while time.monotonic() < deadline:
@@ -300,8 +302,8 @@ def _await_moved_by_hand(run: Run, controller: Controller) -> None:
             part
             for part in (
                 f"groups {', '.join(still_there)} still have members on the {run.leaving}" if still_there else "",
-                f"groups {', '.join(sorted(set(service.groups) - set(arrived)))} have no member on the {run.heading}"
-                if set(service.groups) - set(arrived)
+                f"groups {', '.join(sorted(expected - set(arrived)))} have no member on the {run.heading}"
+                if expected - set(arrived)
                 else "",
                 f"{', '.join(grown)} still grows on the {run.leaving}" if grown else "",
             )

@@ -1,0 +1,141 @@
+"""Step: for applications that keep their offsets outside Kafka, the table from the offsets here to those there.
+
+Made once the mirror has ended, so that nothing of it changes any more, and before the service is stopped, so that its
+standstill does not grow with what is stored. It reads both clusters and writes a file; it changes no offset.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kafka_migration.errors import Refused
+from kafka_migration.findings import Finding, Status, accept
+from kafka_migration.mirror.table import Row, as_csv, cells, columns, read_table, summed
+from kafka_migration.passes import Pass
+from kafka_migration.report import StepReport, Table
+from kafka_migration.run import ROLLBACK, Run
+from kafka_migration.steps.common import exported_key, stop_with
+from kafka_migration.steps.gone import none_has_gone
+from kafka_migration.steps.handover import anchors_of
+from kafka_migration.steps.mirroring import leg_of, stamped
+from kafka_migration.topics.describe import describe_topics
+
+_SHOWN = 50
+
+
+def export(run: Run, unit: str) -> StepReport:
+    """Write the table of each group of the unit that keeps its offsets itself, once in a pass.
+
+    Raises `FindingsFailed` where of some messages it is not known exactly where to go on.
+    """
+    services = run.graph.unit(unit).services
+    groups = {c.group: c for name in services for c in run.plan.service(name).external}
+    if run.dry_run:
+        return StepReport(f"would write the table of offsets for {', '.join(groups)}")
+    current = run.current
+    if run.purpose == ROLLBACK and none_has_gone(run, services):
+        return StepReport(f"{', '.join(services)} has not left the source: its offsets stay as they are")
+    if all(exported(current, group) for group in groups):
+        files = [f"{group}: {exported(current, group)['file']}" for group in groups]
+        return StepReport("nothing to do: the tables were written before", notes=files)
+    rows = _read(run, {topic for c in groups.values() for topic in c.topics})
+    written = [
+        _write(run, group, [row for row in rows if row.partition.topic in c.topics]) for group, c in groups.items()
+    ]
+    report = StepReport(
+        f"the table of offsets is written for {', '.join(groups)}",
+        tables=[one.table for one in written],
+        findings=accept([finding for one in written for finding in one.findings], run.plan.acceptances),
+        notes=[f"{one.group}: {one.kept['file']}" for one in written],
+        data={"exported": {one.group: one.kept for one in written}},
+    )
+    stop_with(report, "telling where each offset has gone")
+    for one in written:
+        current.keep(exported_key(one.group), one.kept)
+    return report
+
+
+def exported(current: Pass, group: str) -> dict[str, Any]:
+    """What was written for the group in this pass; empty where nothing was.
+
+    `file` and its `sha256`; how many `rows`; `shown`: the first of them as lists; `ends`: of each partition the row of
+    its end.
+    """
+    found: dict[str, Any] = current.note(exported_key(group)) or {}
+    return found
+
+
+def shown_columns(run: Run) -> tuple[str, ...]:
+    """The names of what `exported` shows of a row."""
+    return columns(run.leaving, run.heading)[:7]
+
+
+@dataclass(frozen=True)
+class _Written:
+    group: str
+    table: Table
+    findings: list[Finding]
+    kept: dict[str, Any]
+
+
+def _read(run: Run, read: Collection[str]) -> list[Row]:
+    """The rows of all that was copied of these topics."""
+    leg = leg_of(run)
+    if leg is None or not leg.ended:
+        raise Refused("the mirror has not come to its end; run the task `stop_mirror` first")
+    topics = describe_topics(run.clusters.origin, read)
+    found = read_table(
+        run.clusters.origin,
+        run.clusters.destination,
+        {tp: known for tp, known in anchors_of(run, leg).items() if tp.topic in read},
+        ignore_timestamp=stamped(run, leg.begin),
+        compacted={name for name, topic in topics.items() if topic.compacted},
+    )
+    return [row for rows in found.values() for row in rows]
+
+
+def _write(run: Run, group: str, rows: Sequence[Row]) -> _Written:
+    text = as_csv(rows, run.leaving, run.heading)
+    file = run.leave(f"offsets-{group}.csv", text)
+    table = Table(
+        f"Offsets of {group}: {file}",
+        ("partition", "rows", "messages", "not known exactly", f"end on the {run.leaving}", f"on the {run.heading}"),
+        tuple(
+            (str(end.partition), len(mine) - 1, *summed(mine), end.first, end.there)
+            for end in rows
+            if not end.messages
+            for mine in [[row for row in rows if row.partition == end.partition]]
+        ),
+    )
+    kept = {
+        "file": file,
+        "sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "rows": len(rows),
+        "shown": [list(cells(row)) for row in rows[:_SHOWN]],
+        "ends": [list(cells(row)) for row in rows if not row.messages],
+    }
+    return _Written(group, table, _findings(run, group, rows), kept)
+
+
+def _findings(run: Run, group: str, rows: Sequence[Row]) -> list[Finding]:
+    doubtful = [row for row in rows if row.messages and not row.known]
+    partitions = sorted({row.partition for row in doubtful})
+    if not doubtful:
+        messages, _ = summed(rows)
+        seen = f"{messages:,} messages in {len(rows):,} rows, each found equal on the {run.heading}"
+        return [Finding(f"offsets-table/{group}", Status.PASS, seen)]
+    return [
+        Finding(
+            f"offsets-table/{group}/{tp}",
+            Status.INCONCLUSIVE,
+            f"of {sum(row.messages for row in mine):,} messages on the {run.leaving}, offsets {mine[0].first:,} to"
+            f" {mine[-1].last:,}, it is not known exactly where they lie on the {run.heading}",
+            "each message that was copied, found equal there",
+            "accept it if the application's own offset is in no row that has an empty target or repeats something",
+        )
+        for tp in partitions
+        for mine in [[row for row in doubtful if row.partition == tp]]
+    ]
