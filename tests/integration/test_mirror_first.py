@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 from confluent_kafka import KafkaException
@@ -12,22 +14,37 @@ from tests.integration.scene import Daemon, MirroredLife, Town, look_once, until
 from tests.integration.workbench import Workbench, eventually
 
 from demo.connect import ConnectWorker
-from kafka_migration.errors import FindingsFailed, Refused
+from kafka_migration.errors import FindingsFailed, Refused, ServiceError
+from kafka_migration.evidence.bundle import Bundle
 from kafka_migration.findings import Status
 from kafka_migration.groups.commits import committed, set_commits
 from kafka_migration.mirror.legs import Legs
 from kafka_migration.mirror.rest import Connect, ConnectAccess
-from kafka_migration.offsets import TopicPartition
+from kafka_migration.offsets import OffsetRange, TopicPartition
 from kafka_migration.plan.graph import FIRST_STAGE
 from kafka_migration.plan.model import Plan
 from kafka_migration.report import StepReport
 from kafka_migration.run import ROLLBACK, Run
-from kafka_migration.services.controller import State
+from kafka_migration.services.controller import Observation, State
 from kafka_migration.sides import Side
-from kafka_migration.steps import bringing, closing, content, handover, holding, mirroring, preflight, switch, topics
+from kafka_migration.steps import (
+    bringing,
+    closing,
+    content,
+    exporting,
+    handover,
+    holding,
+    mirroring,
+    preflight,
+    questions,
+    switch,
+    topics,
+)
+from kafka_migration.steps.consuming import consuming
 from kafka_migration.steps.cutover import cutover
 from kafka_migration.topics.create import add_partitions, set_settings
 from kafka_migration.topics.describe import describe_topics
+from kafka_migration.visible import each_visible
 from kafka_migration.waiting import Outcome
 
 
@@ -262,6 +279,200 @@ def test_group_that_somebody_else_uses_is_not_handed_over(move: Move, monkeypatc
         handover.hand_over(run, unit="three")
     assert "still have members on the source" in str(refused.value)
     assert not committed(move.town.target.cluster, [move.town.named("g3")])[move.town.named("g3")]
+
+
+@dataclass
+class Hands:
+    """A migration in which persons have a part: `hand` writes `b`, `man` reads it, both are started and stopped by one.
+
+    `one` writes `a`; `ext` reads it with offsets that it keeps itself, and joins no group for that.
+    """
+
+    town: Town
+    plan: Plan
+    a: TopicPartition
+    b: TopicPartition
+    evidence: Path
+
+    def run(self, run_id: str = "first", purpose: str = "migrate") -> Run:
+        bundle = Bundle(self.evidence, self.plan.plan, purpose, run_id)
+        return self.town.run(self.plan, run_id, purpose, leave=bundle.leave)
+
+    def file(self, run: Run) -> Path:
+        return Path(exporting.exported(run.current, self.town.named("ge"))["file"])
+
+    def every_offset_leads_to_its_next_message(self, run: Run) -> None:
+        """Looked up in the file that the run has left, for whatever offset `ext` may have stored."""
+        here, there = ([(o, v) for o, v in self._messages(side)] for side in (run.leaving, run.heading))
+        leg = mirroring.leg_of(run)
+        assert leg is not None
+        assert leg.end is not None
+        assert leg.image is not None
+        with self.file(run).open(newline="") as lines:
+            rows = [
+                {k.replace(run.leaving, "from").replace(run.heading, "to"): v for k, v in r.items()}
+                for r in csv.DictReader(lines)
+            ]
+        for offset in range(leg.end[self.a] + 1):
+            row = next(r for r in rows if offset <= int(r["from_last"]))
+            at = int(row["to_first"]) + max(0, offset - int(row["from_first"]))
+            wanted = [v for o, v in here if offset <= o < leg.end[self.a]]
+            assert [v for o, v in there if at <= o < leg.image[self.a]] == wanted, offset
+
+    def _messages(self, side: Side) -> list[tuple[int, bytes]]:
+        cluster, found = self.town.bench(side).cluster, []
+        end = self.town.bench(side).end(self.a)
+        each_visible(cluster, [OffsetRange(self.a, 0, end)], lambda _, m: found.append((m.offset(), m.value())))
+        return found
+
+
+@pytest.fixture
+def hands(
+    source: RunningCluster,
+    target: RunningCluster,
+    daemon: Daemon,
+    worker: ConnectWorker,
+    back: ConnectWorker,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Hands]:
+    monkeypatch.setattr(handover, "_LEAVES_WITHIN", 0.5)
+    monkeypatch.setattr(switch, "_BY_HAND", 2.0)
+    with Town.of(source.bootstrap_servers, target.bootstrap_servers, daemon) as town:
+        town.workers[Side.TARGET] = Connect(ConnectAccess(worker.url))
+        town.workers[Side.SOURCE] = Connect(ConnectAccess(back.url))
+        [a], [b] = town.topic(town.named("a")), town.topic(town.named("b"))
+        ext = town.service("two", (), {town.named("ge"): [a]})
+        ext["consumes"][0]["offsets"] = "external"
+        services = [
+            town.service("one", [a]),
+            ext,
+            {"name": "hand", "produces": [b.topic], "consumes": [], "controller": {"kind": "manual"}},
+            {
+                "name": "man",
+                "produces": [],
+                "consumes": [{"group": town.named("gm"), "topics": [b.topic]}],
+                "controller": {"kind": "manual", "how": "Ask the ledger team."},
+            },
+        ]
+        plan = town.plan(
+            services,
+            scheme="mirror_first",
+            mirror={"connection": "connect", "back": "connect_back"},
+            accept=[{"finding": f"group-exists/{town.named('ge')}", "reason": "it joins no group"}],
+        )
+        for number in range(5):
+            town.source.write(a, 1, value=f"plain {number}".encode())
+            town.source.commit_transaction(a, 2)
+            town.source.abort_transaction(a, 1)
+        town.source.write(b, 8)
+        set_commits(town.source.cluster, {town.named("gm"): {b: 5}})
+        yield Hands(town, plan, a, b, tmp_path / "evidence")
+        for mirror in town.run(plan).mirrors.values():
+            mirror.remove()
+
+
+def moved_by_hand(hands: Hands, run: Run) -> None:
+    """From the stopped mirror to the end; the persons do what they are asked."""
+    origin, destination = hands.town.bench(run.leaving), hands.town.bench(run.heading)
+    man, b = hands.town.named("gm"), hands.b.topic
+    for unit in run.graph.producers:
+        switch.switch_producers(run, unit=unit.name)
+    report = exporting.export(run, unit="two")
+    assert str(hands.file(run)) in "\n".join(report.lines())
+    assert run.controllers["two"].observe().state is State.RUNNING, "it runs while the table is made"
+    with pytest.raises(Refused, match="was not handed over yet"):
+        handover.start(run, unit="two")
+    handover.hand_over(run, unit="two")
+    assert run.controllers["two"].observe().state is State.STOPPED, "a person sets its offsets first"
+    asked = questions.external_offsets(run, "two")
+    assert asked is not None
+    assert str(hands.file(run)) in asked
+    hands.every_offset_leads_to_its_next_message(run)
+    handover.start(run, unit="two")
+    assert run.controllers["two"].observe().side is run.heading
+    until_done(consuming, run, service="two")
+
+    assert questions.stop_by_hand(run, "man") is not None
+    with origin.member(man, b), pytest.raises(Refused, match="still have members"):
+        handover.hand_over(run, unit="man")
+    handover.hand_over(run, unit="man")
+    asked = questions.by_hand(run, "man")
+    assert asked is not None
+    assert "Ask the ledger team." in asked
+    with pytest.raises(ServiceError, match="has not moved"):
+        handover.start(run, unit="man")
+    with destination.member(man, b) as member:
+        handover.start(run, unit="man")
+        [message, *_] = destination.read_by(member, 3)
+        member.commit(message=message, asynchronous=False)
+        until_done(consuming, run, service="man")
+    content.compare(run)
+    assert all(not f.stops for f in closing.closing_look(run).findings)
+    closing.finish(run)
+    holding.lift(run)
+    for service in ("hand", "man"):
+        assert questions.by_hand(run, service) is None, "done"
+        assert questions.stop_by_hand(run, service) is None, "done"
+    assert questions.external_offsets(run, "two") is None, "done"
+
+
+def test_persons_stop_start_and_set_offsets_there_and_back(hands: Hands) -> None:
+    run, man = hands.run(), hands.town.named("gm")
+    assert questions.stop_by_hand(run, "hand") is not None
+    to_the_image(run)
+    moved_by_hand(hands, run)
+    assert committed(hands.town.target.cluster, [man])[man] == {hands.b: 6}
+    before = hands.town.state(hands.plan)
+    for again in (hands.run(), hands.run("again")):
+        exporting.export(again, unit="two")
+        for unit in ("two", "man"):
+            handover.hand_over(again, unit=unit)
+            handover.start(again, unit=unit)
+    assert hands.town.state(hands.plan) == before
+    assert [str(hands.file(run))] == [str(f) for f in hands.evidence.rglob("offsets-*.csv")], "written once"
+
+    hands.town.target.write(hands.a, 3, value=b"there")
+    hands.town.target.write(hands.b, 2)
+    home = hands.run("back", ROLLBACK)
+    bringing.look(home)
+    bringing.begin(home)
+    mirroring.start(home)
+    until_done(mirroring.caught_up, home)
+    handover.stop_writers(home)
+    until_done(cutover, home, stage=FIRST_STAGE)
+    until_done(mirroring.stop_mirror, home)
+    moved_by_hand(hands, home)
+    assert hands.town.source.end(hands.b) > 8, "brought home"
+
+
+@pytest.mark.parametrize("started", ["the writer", "the reader"])
+def test_what_a_person_has_started_on_the_target_is_brought_home_though_no_step_has_seen_it(
+    hands: Hands, started: str
+) -> None:
+    run = hands.run()
+    to_the_image(run)
+    assert not bringing.must_copy(hands.run("back", ROLLBACK), observed(run)), "nobody has gone there yet"
+    if started == "the writer":
+        hands.town.target.write(hands.b)
+    else:
+        handover.hand_over(run, unit="man")
+        man = hands.town.named("gm")
+        with hands.town.target.member(man, hands.b.topic) as member:
+            [message] = hands.town.target.read_by(member, 1)
+            member.commit(message=message, asynchronous=False)
+    home = hands.run("back", ROLLBACK)
+    bringing.begin(home)
+    assert home.way_back.note("copies") is True
+    who = "hand" if started == "the writer" else "man"
+    assert questions.stop_by_hand(home, who) is not None
+    other = questions.by_hand(home, "man" if who == "hand" else "hand")
+    assert other is not None
+    assert "See that it runs" in other
+
+
+def observed(run: Run) -> dict[str, Observation]:
+    return {name: controller.observe() for name, controller in run.controllers.items()}
 
 
 def test_deletion_that_overtakes_the_mirror_fails_it_and_names_the_range(move: Move) -> None:

@@ -7,13 +7,14 @@ standstill does not grow with what is stored. It reads both clusters and writes 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kafka_migration.errors import Refused
 from kafka_migration.findings import Finding, Status, accept
 from kafka_migration.mirror.table import Row, as_csv, cells, columns, read_table, summed
+from kafka_migration.offsets import TopicPartition
 from kafka_migration.passes import Pass
 from kafka_migration.report import StepReport, Table
 from kafka_migration.run import ROLLBACK, Run
@@ -24,6 +25,8 @@ from kafka_migration.steps.mirroring import leg_of, stamped
 from kafka_migration.topics.describe import describe_topics
 
 _SHOWN = 50
+
+Rows = Mapping[TopicPartition, Sequence[Row]]
 
 
 def export(run: Run, unit: str) -> StepReport:
@@ -43,7 +46,8 @@ def export(run: Run, unit: str) -> StepReport:
         return StepReport("nothing to do: the tables were written before", notes=files)
     rows = _read(run, {topic for c in groups.values() for topic in c.topics})
     written = [
-        _write(run, group, [row for row in rows if row.partition.topic in c.topics]) for group, c in groups.items()
+        _write(run, group, {tp: mine for tp, mine in rows.items() if tp.topic in c.topics})
+        for group, c in groups.items()
     ]
     report = StepReport(
         f"the table of offsets is written for {', '.join(groups)}",
@@ -81,61 +85,54 @@ class _Written:
     kept: dict[str, Any]
 
 
-def _read(run: Run, read: Collection[str]) -> list[Row]:
-    """The rows of all that was copied of these topics."""
+def _read(run: Run, read: Collection[str]) -> Rows:
+    """All that was copied of these topics."""
     leg = leg_of(run)
     if leg is None or not leg.ended:
         raise Refused("the mirror has not come to its end; run the task `stop_mirror` first")
     topics = describe_topics(run.clusters.origin, read)
-    found = read_table(
+    return read_table(
         run.clusters.origin,
         run.clusters.destination,
         {tp: known for tp, known in anchors_of(run, leg).items() if tp.topic in read},
         ignore_timestamp=stamped(run, leg.begin),
         compacted={name for name, topic in topics.items() if topic.compacted},
     )
-    return [row for rows in found.values() for row in rows]
 
 
-def _write(run: Run, group: str, rows: Sequence[Row]) -> _Written:
-    text = as_csv(rows, run.leaving, run.heading)
+def _write(run: Run, group: str, rows: Rows) -> _Written:
+    listed = [row for mine in rows.values() for row in mine]
+    text = as_csv(listed, run.leaving, run.heading)
     file = run.leave(f"offsets-{group}.csv", text)
     table = Table(
         f"Offsets of {group}: {file}",
         ("partition", "rows", "messages", "not known exactly", f"end on the {run.leaving}", f"on the {run.heading}"),
-        tuple(
-            (str(end.partition), len(mine) - 1, *summed(mine), end.first, end.there)
-            for end in rows
-            if not end.messages
-            for mine in [[row for row in rows if row.partition == end.partition]]
-        ),
+        tuple((str(tp), len(mine), *summed(mine), mine[-1].first, mine[-1].there) for tp, mine in rows.items()),
     )
     kept = {
         "file": file,
         "sha256": hashlib.sha256(text.encode()).hexdigest(),
-        "rows": len(rows),
-        "shown": [list(cells(row)) for row in rows[:_SHOWN]],
-        "ends": [list(cells(row)) for row in rows if not row.messages],
+        "rows": len(listed),
+        "shown": [list(cells(row)) for row in listed[:_SHOWN]],
+        "ends": [list(cells(mine[-1])) for mine in rows.values()],
     }
     return _Written(group, table, _findings(run, group, rows), kept)
 
 
-def _findings(run: Run, group: str, rows: Sequence[Row]) -> list[Finding]:
-    doubtful = [row for row in rows if row.messages and not row.known]
-    partitions = sorted({row.partition for row in doubtful})
+def _findings(run: Run, group: str, rows: Rows) -> list[Finding]:
+    doubtful = {tp: found for tp, mine in rows.items() if (found := [row for row in mine if not row.known])}
     if not doubtful:
-        messages, _ = summed(rows)
-        seen = f"{messages:,} messages in {len(rows):,} rows, each found equal on the {run.heading}"
+        messages = sum(summed(mine)[0] for mine in rows.values())
+        seen = f"{messages:,} messages of {len(rows)} partitions, each found equal on the {run.heading}"
         return [Finding(f"offsets-table/{group}", Status.PASS, seen)]
     return [
         Finding(
             f"offsets-table/{group}/{tp}",
             Status.INCONCLUSIVE,
-            f"of {sum(row.messages for row in mine):,} messages on the {run.leaving}, offsets {mine[0].first:,} to"
+            f"of {summed(mine)[0]:,} messages on the {run.leaving}, offsets {mine[0].first:,} to"
             f" {mine[-1].last:,}, it is not known exactly where they lie on the {run.heading}",
             "each message that was copied, found equal there",
             "accept it if the application's own offset is in no row that has an empty target or repeats something",
         )
-        for tp in partitions
-        for mine in [[row for row in doubtful if row.partition == tp]]
+        for tp, mine in doubtful.items()
     ]
