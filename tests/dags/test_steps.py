@@ -88,6 +88,18 @@ def test_a_plan_edited_in_the_middle_of_its_run_stops_the_next_step_and_is_shown
     assert not acted
 
 
+def test_what_a_step_leaves_for_people_lies_beside_the_evidence(
+    airflow_home: AirflowHome, run_dag: Callable[..., Ended]
+) -> None:
+    airflow_home.write_plan("acts")
+    files: list[str] = []
+    steps.deeds += [lambda run: files.append(run.leave("offsets-team/ledger.csv", "topic\n"))]
+    assert run_dag("acts.migrate").state == "success"
+    [file] = [Path(file) for file in files]
+    assert file.read_text() == "topic\n"
+    assert file.parent == next(airflow_home.evidence.glob("acts/migrate/*/steps")).parent
+
+
 def test_a_dry_run_cannot_write_records(airflow_home: AirflowHome, run_dag: Callable[..., Ended]) -> None:
     airflow_home.write_plan("acts")
     seen: list[object] = []
