@@ -50,8 +50,8 @@ test: environment ## check format, lint, types and imports, then run every test 
 faults: environment ## kill anything at any time and count every message; ONLY=flow/victim picks, FRESH=1 forgets
 	@exec env PYTHONPATH=include:plugins:. $(VENV)/bin/python -m tests.faults $(call quoted,ONLY=$(ONLY)) $(call quoted,FRESH=$(FRESH))
 
-bench: environment ## the migration as a plain script beside the same as a DAG run
-	@exec env PYTHONPATH=include:. $(VENV)/bin/python -m benchmarks
+bench: environment ## measure, side by side in one run; ONLY=copying picks one (ONLY=help lists them), SCALE=0.1 the amounts
+	@exec env PYTHONPATH=include:. $(VENV)/bin/python -m benchmarks $(call quoted,ONLY=$(ONLY)) $(call quoted,SCALE=$(SCALE))
 
 lock: environment ## resolve the requirements anew
 	@$(COMPILE) --output-file requirements.txt requirements.in
