@@ -17,11 +17,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.pair import (
+    PLAIN_TARGET,
     BenchmarkFailed,
     Pair,
     check_count,
     delete_topics,
-    fill,
     make_topic,
     plain_mirror,
     stop_connector,
@@ -94,14 +94,13 @@ def measure(
 ) -> dict[Way, list[float]]:
     """Messages a second of each way, by round. `workers`: by whether they copy exactly once."""
     topic = f"bytes-{load.size}"
-    fill(pair.source, make_topic(pair.source, topic, PARTITIONS), load.count, load.size)
     rates: dict[Way, list[float]] = {way: [] for way in WAYS}
-    for number in range(rounds):
-        for way in WAYS if number % 2 == 0 else reversed(WAYS):
-            alias = f"run{number}-{WAYS.index(way)}"
-            rates[way].append(_copied(pair, workers[way.exactly_once], way, topic, alias, load.count))
-            console.print(f"{load.size} bytes, round {number + 1}, {way}: {rates[way][-1]:,.0f} messages/s")
-    delete_topics(pair.source, [topic])
+    with pair.topic(topic, PARTITIONS, load.count, load.size):
+        for number in range(rounds):
+            for way in WAYS if number % 2 == 0 else reversed(WAYS):
+                alias = f"run{number}-{WAYS.index(way)}"
+                rates[way].append(_copied(pair, workers[way.exactly_once], way, topic, alias, load.count))
+                console.print(f"{load.size} bytes, round {number + 1}, {way}: {rates[way][-1]:,.0f} messages/s")
     return rates
 
 
@@ -117,30 +116,28 @@ def _copied(pair: Pair, connect: Connect, way: Way, topic: str, alias: str, coun
     finally:
         stop_connector(connect, connector)
         delete_topics(pair.target, [copies[0].topic, f"mm2-offset-syncs.{alias}.internal"])
-        delete_topics(pair.source, ["mm2-offset-syncs.target.internal"])
+        delete_topics(pair.source, [f"mm2-offset-syncs.{PLAIN_TARGET}.internal"])
 
 
 def _watched(pair: Pair, connect: Connect, connector: str, copies: list[TopicPartition], count: int) -> float:
-    """Messages a second from when the first were seen on the target until nothing came any more.
+    """Messages a second, from the last look that saw none on the target until nothing came any more.
 
     Markers of transactions have offsets too, so that the number of offsets does not tell when all has come.
     """
     began = last = time.monotonic()
-    first = total = 0
+    total = 0
     while True:
-        time.sleep(_LOOK)
         now, seen = time.monotonic(), stored(pair.target, copies)
+        if seen == 0:
+            began = now
         if seen > total:
-            began, first = (began, first) if total else (now, seen)
             last, total = now, seen
         elif total >= count and now - last > _REST:
-            break
+            return count / (last - began)
         elif now - last > _STALL:
             failures = "\n".join(connect.progress(connector).failures.values())
             raise BenchmarkFailed(f"{connector}: {total:,} offsets of {count:,} messages, and no more\n{failures}")
-    if last == began:
-        raise BenchmarkFailed(f"{connector}: {count:,} messages are too few to be timed; take a larger SCALE")
-    return count * (1 - first / total) / (last - began)
+        time.sleep(_LOOK)
 
 
 def _table(load: Load, rates: Mapping[Way, list[float]]) -> Table:

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import script
+from benchmarks.pair import BenchmarkFailed
 from benchmarks.witnessed import Pause, groups, longest, producers, switches
 from demo import paths
 from demo.follow import Run as DagRun
@@ -96,7 +97,7 @@ def _with_dag(console: Console) -> tuple[dict[str, Pause], float, float]:
             state = DagRun(stage.client, MIGRATE, "bench").follow(view, timeout=600, check=stage.raise_if_dead)
         ended = time.time()
         if state != "success":
-            raise SystemExit(f"the DAG run ended as {state}")
+            raise BenchmarkFailed(f"the DAG run ended as {state}")
         pauses = _counted(stage)
         return pauses, _last_first(pauses) - began, ended - began
     finally:
@@ -124,7 +125,7 @@ def _counted(stage: Stage) -> dict[str, Pause]:
     stage.shop.stop_producers()
     counted = wait_until_complete(stage.shop.witness_directory, readers(), timeout=90, quiet=8)
     if counted.lost or counted.repeated or counted.out_of_order:
-        raise SystemExit(f"lost={counted.lost} repeated={counted.repeated} out_of_order={counted.out_of_order}")
+        raise BenchmarkFailed(f"lost={counted.lost} repeated={counted.repeated} out_of_order={counted.out_of_order}")
     return switches(stage.shop.witness_directory, stage.target.bootstrap_servers)
 
 

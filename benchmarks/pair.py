@@ -9,7 +9,7 @@ import contextlib
 import random
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from kafka_migration.sides import Side
 from kafka_migration.topics.describe import await_topics, topic_names
 from kafka_migration.visible import count_visible
 
+PLAIN_TARGET = "bench"
 _STALL = 60.0
 _FREED_AT_ONCE = {"log.segment.delete.delay.ms": "1000"}  # copies are deleted after each run
 
@@ -50,6 +51,17 @@ class Pair:
         with ConnectWorker(name, servers, self.folder / name, exactly_once=exactly_once) as worker:
             yield Connect(ConnectAccess(worker.url))
 
+    @contextlib.contextmanager
+    def topic(self, name: str, partitions: int, messages: int, size: int = 100) -> Iterator[list[TopicPartition]]:
+        """A topic of the source with so many messages. It is deleted at the end, and its copy with it."""
+        made = make_topic(self.source, name, partitions)
+        try:
+            fill(self.source, made, messages, size)
+            yield made
+        finally:
+            for cluster in (self.source, self.target):
+                delete_topics(cluster, [name])
+
 
 @contextlib.contextmanager
 def two_clusters() -> Iterator[Pair]:
@@ -60,11 +72,10 @@ def two_clusters() -> Iterator[Pair]:
         with ThreadPoolExecutor(len(both)) as pool:
             for future in [pool.submit(stack.enter_context, one) for one in both]:
                 future.result()
-        yield Pair(*map(cluster, Side, [one.bootstrap_servers for one in both]), folder)
-
-
-def cluster(side: Side, servers: str) -> Cluster:
-    return Cluster(side, f"kafka_{side.value}", {"bootstrap.servers": servers})
+        source, target = (
+            Cluster(s, s.value, {"bootstrap.servers": b.bootstrap_servers}) for s, b in zip(Side, both, strict=True)
+        )
+        yield Pair(source, target, folder)
 
 
 def make_topic(on: Cluster, name: str, partitions: int) -> list[TopicPartition]:
@@ -79,9 +90,9 @@ def delete_topics(on: Cluster, names: Iterable[str]) -> None:
         on.wait(future, f"deleting topic {name}")
 
 
-def fill(on: Cluster, partitions: list[TopicPartition], count: int, size: int) -> None:
+def fill(on: Cluster, partitions: Sequence[TopicPartition], count: int, size: int) -> None:
     """`count` messages in all of `size` random bytes each, the partitions in turn."""
-    chance = random.Random(size)
+    before, chance = stored(on, partitions), random.Random(size)
     producer = Producer({"bootstrap.servers": on.bootstrap_servers, "linger.ms": 20, "batch.size": 500_000})
     for number in range(count):
         tp = partitions[number % len(partitions)]
@@ -91,12 +102,13 @@ def fill(on: Cluster, partitions: list[TopicPartition], count: int, size: int) -
                 break
             except BufferError:
                 producer.poll(0.05)
-    if producer.flush(120):
-        raise BenchmarkFailed(f"{on} did not take all messages in time")
-    check_count(on, partitions, count)
+    producer.flush(120)
+    taken = stored(on, partitions) - before
+    if taken != count:
+        raise BenchmarkFailed(f"{on} has taken {taken:,} of {count:,} messages")
 
 
-def check_count(on: Cluster, partitions: list[TopicPartition], count: int) -> None:
+def check_count(on: Cluster, partitions: Sequence[TopicPartition], count: int) -> None:
     """Raises `BenchmarkFailed` unless exactly so many messages are visible."""
     ends = read_offsets(on, partitions, Which.END)
     seen = count_visible(on, [OffsetRange(tp, 0, end) for tp, end in ends.items()])
@@ -130,7 +142,7 @@ def plain_mirror(pair: Pair, topic: str, alias: str) -> Mapping[str, str]:
     return {
         "connector.class": "org.apache.kafka.connect.mirror.MirrorSourceConnector",
         "source.cluster.alias": alias,
-        "target.cluster.alias": "target",
+        "target.cluster.alias": PLAIN_TARGET,
         "source.cluster.bootstrap.servers": pair.source.bootstrap_servers,
         "target.cluster.bootstrap.servers": pair.target.bootstrap_servers,
         "topics": topic,

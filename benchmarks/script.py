@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from benchmarks.pair import BenchmarkFailed
 from kafka_migration.plan.graph import FIRST_STAGE, Unit
 from kafka_migration.run import Run
 from kafka_migration.steps import preflight, seeds, switch, topics
@@ -27,7 +28,7 @@ def migrate(run: Run) -> None:
     topics.create(run)
     seeds.seed(run)
     _at_once(lambda unit: switch.switch_producers(run, unit.name), run.graph.producers)
-    _wait(run, cutover, stage=FIRST_STAGE)
+    wait_for(run, cutover, stage=FIRST_STAGE)
     done: set[str] = set()
     while len(done) < len(run.graph.readers):
         ready = [u for u in run.graph.readers if u.name not in done and _behind(u, run) <= done]
@@ -42,16 +43,17 @@ def _behind(unit: Unit, run: Run) -> set[str]:
 def _move(run: Run, unit: Unit) -> None:
     for service in unit.services:
         if run.plan.service(service).consumes:
-            _wait(run, drained, service=service)
+            wait_for(run, drained, service=service)
     switch.switch_consumers(run, unit.name)
     for service in unit.services:
         if run.plan.service(service).consumes:
-            _wait(run, consuming, service=service)
+            wait_for(run, consuming, service=service)
     if unit.settles:
-        _wait(run, cutover, stage=unit.name)
+        wait_for(run, cutover, stage=unit.name)
 
 
-def _wait(run: Run, step: WaitStep, **args: str) -> None:
+def wait_for(run: Run, step: WaitStep, **args: str) -> None:
+    """Look until what the step waits for is true, and settle it. Ends the benchmark where it cannot come."""
     brief = step.prepare(run, args)
     memory: Mapping[str, Any] = {}
     while True:
@@ -60,7 +62,7 @@ def _wait(run: Run, step: WaitStep, **args: str) -> None:
             step.settle(run, brief, look)
             return
         if look.outcome is Outcome.FAILED:
-            raise SystemExit(look.why)
+            raise BenchmarkFailed(look.why)
         if look.outcome is Outcome.AGAIN:
             brief = step.prepare(run, args)
         memory = look.memory

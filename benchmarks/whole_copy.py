@@ -18,7 +18,7 @@ _STALL = 120.0
 
 
 class WholeCopy:
-    """As a context manager: the topic of these partitions is made on the target, the mirror copies; it goes at the end.
+    """As a context manager: the topic of these partitions is made on the target; at the end the mirror is removed.
 
     The source has plain messages only, no transactions: what has been copied is told by the mirror's positions alone.
     """
@@ -31,14 +31,16 @@ class WholeCopy:
 
     def __enter__(self) -> Self:
         make_topic(self.pair.target, self.partitions[0].topic, len(self.partitions))
-        self.mirror.create(dict.fromkeys(self.partitions, 0))
-        self.mirror.resume()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.mirror.remove()
+
+    def start(self) -> None:
+        self.mirror.create(dict.fromkeys(self.partitions, 0))
+        self.mirror.resume()
 
     def finish(self) -> None:
         """Return when everything has been copied and the mirror stands still."""

@@ -75,6 +75,7 @@ def each_visible(
 
 @dataclass
 class _Progress:
+    partition: TopicPartition
     position: int
     end: int
     first: int | None = None
@@ -95,11 +96,16 @@ def _read(
     stable = read_offsets(cluster, [r.partition for r in ranges if r.start < r.end], Which.STABLE)
     # A reader that starts behind the last stable offset is told nothing at all, not even that it waits (measured).
     done |= {r.partition: Seen(None, None, 0, False) for r in ranges if stable.get(r.partition, r.start) < r.start}
-    reading = {r.partition: _Progress(r.start, r.end) for r in ranges if r.partition not in done}
+    # By what a message tells as it is: to make a `TopicPartition` of each was a third of the time (measured).
+    reading = {
+        (r.partition.topic, r.partition.partition): _Progress(r.partition, r.start, r.end)
+        for r in ranges
+        if r.partition not in done
+    }
     if not reading:
         return done
     with cluster.reader() as consumer:
-        consumer.assign([r.partition.at(r.start) for r in ranges if r.partition in reading])
+        consumer.assign([state.partition.at(state.position) for state in reading.values()])
         heard = time.monotonic()
         total = 0
         while reading:
@@ -111,21 +117,23 @@ def _read(
             elif time.monotonic() - heard > _STALL:
                 raise cluster.error(
                     KafkaError(KafkaError._TIMED_OUT),
-                    f"reading {', '.join(map(str, sorted(reading)[:5]))}: nothing for {_STALL:.0f} s, and not the end",
+                    f"reading {', '.join(str(reading[one].partition) for one in sorted(reading)[:5])}:"
+                    f" nothing for {_STALL:.0f} s, and not the end",
                 )
             finished: list[TopicPartition] = []
             for message in messages:
-                tp = TopicPartition(message.topic(), message.partition())
-                state = reading.get(tp)
+                source = (message.topic(), message.partition())
+                state = reading.get(source)
                 if state is None:
                     continue
+                tp = state.partition
                 offset = message.offset()
                 error = message.error()
                 if error is not None:
                     if error.code() == KafkaError._PARTITION_EOF:
                         # read_committed: EOF comes at the last stable offset, before the end while one is open
                         done[tp] = Seen(state.first, state.last, state.count, offset >= state.end)
-                        del reading[tp]
+                        del reading[source]
                         finished.append(tp)
                         continue
                     if error.code() == KafkaError._AUTO_OFFSET_RESET:
@@ -137,7 +145,7 @@ def _read(
                     raise cluster.error(error, f"reading {tp}")
                 if offset >= state.end:
                     done[tp] = Seen(state.first, state.last, state.count, True)
-                    del reading[tp]
+                    del reading[source]
                     finished.append(tp)
                     continue
                 state.count += 1
@@ -150,7 +158,7 @@ def _read(
                     tell(tp, message)
                 if stop_at_first or offset + 1 >= state.end:
                     done[tp] = Seen(state.first, state.last, state.count, offset + 1 >= state.end)
-                    del reading[tp]
+                    del reading[source]
                     finished.append(tp)
             if progress is not None and messages:
                 progress(total)

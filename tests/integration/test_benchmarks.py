@@ -1,0 +1,62 @@
+"""Each benchmark of the mirror with little data: it runs, and refuses to tell a number of copies that are not whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from benchmarks import copying, first_record, handover, standstill
+from benchmarks.pair import BenchmarkFailed, Pair, check_count
+from rich.console import Console
+from tests.conftest import RunningCluster
+
+from kafka_migration.clusters.client import Cluster
+from kafka_migration.mirror.rest import Connect
+from kafka_migration.sides import Side
+
+
+@pytest.fixture(scope="module")
+def pair(source: RunningCluster, target: RunningCluster, tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    clusters = (
+        Cluster(side, side.value, {"bootstrap.servers": one.bootstrap_servers})
+        for side, one in ((Side.SOURCE, source), (Side.TARGET, target))
+    )
+    return Pair(*clusters, tmp_path_factory.mktemp("bench"))
+
+
+@pytest.fixture(scope="module")
+def connect(pair: Pair) -> Iterator[Connect]:
+    with pair.worker() as one:
+        yield one
+
+
+def test_every_way_of_copying_copies_all(pair: Pair, connect: Connect) -> None:
+    """On one worker: whether it copies exactly once changes the rates, not what is run."""
+    rates = copying.measure(Console(quiet=True), pair, {True: connect, False: connect}, copying.Load(2_000, 100), 1)
+    assert set(rates) == set(copying.WAYS)
+    assert all(rate > 0 for (rate,) in rates.values())
+
+
+def test_copy_that_lacks_a_message_is_no_measurement(pair: Pair) -> None:
+    with pair.topic("counted", 2, 10) as partitions:
+        check_count(pair.source, partitions, 10)
+        with pytest.raises(BenchmarkFailed, match="10 messages of counted are visible on the source, not 11"):
+            check_count(pair.source, partitions, 11)
+
+
+def test_every_position_is_mapped_and_proved(pair: Pair, connect: Connect) -> None:
+    found = handover.measure(pair, connect, handover.Sizes(groups=3, partitions=2, messages=400))
+    assert [one.positions for one in found] == [6, 6, 6]
+    assert [dict(one.verdicts) for one in found] == [{"at the end": 6}, {"exact": 6}, {"exact": 6}]
+
+
+def test_producer_stands_still_for_the_length_of_the_steps(pair: Pair, connect: Connect) -> None:
+    [found] = standstill.measure(pair, connect, [500])
+    assert found.stored == 500
+    assert max(found.steps.values()) < found.standstill < sum(found.steps.values()) + 1.0
+
+
+def test_first_message_is_waited_for_each_time(pair: Pair, connect: Connect) -> None:
+    found = first_record.measure(pair, connect, 1)
+    assert all(0 < seconds < 60 for (seconds,) in found.values())
+    assert len(found) == 3
