@@ -19,7 +19,7 @@ from demo.ports import free_ports
 from demo.processes import OwnedProcess
 
 _STOP_WITHIN = 20.0
-_LOG4J2 = """\
+LOG4J2 = """\
 status = error
 appender.console.type = Console
 appender.console.name = console
@@ -64,7 +64,7 @@ class ConnectWorker:
         """Make its folder anew. What it knows of connectors lies in topics of its cluster."""
         shutil.rmtree(self.directory, ignore_errors=True)
         self.directory.mkdir(parents=True)
-        (self.directory / "log4j2.properties").write_text(_LOG4J2, encoding="utf-8")
+        (self.directory / "log4j2.properties").write_text(LOG4J2, encoding="utf-8")
         options = [
             f"-Xmx{self._heap}",
             "-XX:+UseSerialGC",

@@ -80,7 +80,8 @@ def connections_of(plan: Plan) -> dict[str, str]:
     """The ids of a plan's connections: its clusters by their sides, what copies to them as `mirror` and `back`."""
     found = {"source": plan.source.connection, "target": plan.target.connection}
     if plan.mirror is not None:
-        found["mirror"] = plan.mirror.connection
+        if plan.mirror.connection is not None:
+            found["mirror"] = plan.mirror.connection
         if plan.mirror.back is not None:
             found["back"] = plan.mirror.back
     return found

@@ -30,7 +30,7 @@ from kafka_migration.checks.services import refuse_while_going_back
 from kafka_migration.clusters.client import CONNECT_TIMEOUT
 from kafka_migration.errors import PlanChanged, Refused
 from kafka_migration.evidence.bundle import Bundle
-from kafka_migration.mirror.registry import build_mirrors
+from kafka_migration.mirror.registry import build_mirrors, mirror_controller
 from kafka_migration.plan.load import BrokenPlan, LoadedPlan, difference, find_plan, load_plans, parse_plan
 from kafka_migration.run import Run
 from kafka_migration.services.registry import build_controllers, build_seconds
@@ -66,7 +66,7 @@ def open_run(
         clusters=clusters,
         controllers=build_controllers(loaded.plan, clusters.addresses, connection_parts),
         seconds=build_seconds(loaded.plan, clusters.addresses, connection_parts),
-        mirrors=build_mirrors(loaded.plan, clusters),
+        mirrors=build_mirrors(loaded.plan, clusters, connection_parts),
         records=_DryRecords(records) if is_dry(context) else records,
         dry_run=is_dry(context),
         disorder=bool(context["params"].get(DISORDER)),
@@ -158,7 +158,9 @@ def _touched(run: Run) -> Touched:
         named = {topic for service in run.plan.services for topic in (*service.produces, *service.reads)}
         chosen = named | {topic for topic in told.topics if run.plan.includes(topic)}
         topics |= {f"{told.cluster_id}/{topic}" for topic in chosen}
-    return Touched(frozenset(topics), frozenset(c.identity() for c in run.instances(run.controllers).values()))
+    controllers = list(run.instances(run.controllers).values())
+    mirror = mirror_controller(run.plan, run.clusters.addresses, connection_parts)
+    return Touched(frozenset(topics), frozenset(c.identity() for c in (*controllers, *([mirror] if mirror else []))))
 
 
 class _DryRecords:

@@ -264,7 +264,7 @@ class Town:
         clusters = replace(self.clusters, heading=Side.SOURCE if purpose == ROLLBACK else Side.TARGET)
         controllers = build_controllers(plan, clusters.addresses, self._connection)
         seconds = build_seconds(plan, clusters.addresses, self._connection)
-        mirrors = build_mirrors(plan, clusters)
+        mirrors = build_mirrors(plan, clusters, self._connection)
         return Run(plan, purpose, run_id, clusters, controllers, self.records, seconds, mirrors, **keys)
 
     def _connection(self, name: str) -> Mapping[str, Any]:

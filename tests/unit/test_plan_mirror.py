@@ -33,6 +33,30 @@ def service(data: Data, name: str) -> Data:
     return found
 
 
+def dedicated(**changed: Any) -> Callable[[Data], None]:
+    """A plan whose mirror is a process of its own, with these keys of it, or of its controller, changed; None: none."""
+
+    def change(data: Data) -> None:
+        program = {"kind": "supervisor", "connection": "shop_supervisor", "program": "mm", "env_file": "mm.env"}
+        mirror: Data = {"kind": "dedicated", "properties_file": "/etc/mm.properties", "controller": program}
+        for key, value in changed.items():
+            part = program if key in (*program.keys() - {"connection"}, "source") else mirror
+            part[key] = value
+            if value is None:
+                del part[key]
+        data["mirror"] = mirror
+
+    return change
+
+
+def test_mirror_may_be_a_process_of_its_own() -> None:
+    data = yaml.safe_load(TEXT)
+    dedicated()(data)
+    plan = parse_plan(yaml.safe_dump(data), Path("orders.yaml")).plan
+    assert plan.mirror is not None
+    assert (plan.mirror.kind, plan.mirror.listener) == ("dedicated", "http://127.0.0.1:8083")
+
+
 def test_demo_has_one_such_plan() -> None:
     plan = parse_plan(TEXT, Path("orders.yaml")).plan
     assert plan.copies
@@ -41,9 +65,7 @@ def test_demo_has_one_such_plan() -> None:
 
 
 def test_mirror_is_needed_and_belongs_to_this_scheme_alone() -> None:
-    assert told(lambda d: d.pop("mirror")) == [
-        "mirror: is needed by scheme mirror_first: the Kafka Connect cluster that copies"
-    ]
+    assert told(lambda d: d.pop("mirror")) == ["mirror: is needed by scheme mirror_first: the MirrorMaker that copies"]
 
     def other_scheme(data: Data) -> None:
         data.update(scheme="producers_first", approvals=[])
@@ -74,7 +96,17 @@ def test_mirror_is_needed_and_belongs_to_this_scheme_alone() -> None:
             lambda d: d["mirror"].update(properties={"refresh.topics.interval.second": 5}),
             "mirror: properties: refresh.topics.interval.second",
         ),
-        (lambda d: d["mirror"].update(kind="dedicated"), "mirror: kind: dedicated: not yet"),
+        (lambda d: d["mirror"].pop("connection"), "mirror: connection: is needed by kind connect"),
+        (lambda d: d["mirror"].update(listener="http://127.0.0.1:1"), "mirror: listener: belongs to kind dedicated"),
+        (dedicated(connection="c"), "mirror: connection: belongs to kind connect"),
+        (dedicated(controller=None), "mirror: controller: is needed by kind dedicated"),
+        (dedicated(properties_file=None), "mirror: properties_file: is needed by kind dedicated"),
+        (dedicated(properties_file="mm.properties"), "mirror: properties_file: allowed are texts that match ^/"),
+        (dedicated(archive="/opt/kafka.tgz"), "mirror: archive and sha512: the one is nothing without the other"),
+        (dedicated(controller={"kind": "manual"}), "mirror: controller: kind: unknown value"),
+        (dedicated(program=None), "mirror: controller: program: this key is missing"),
+        (dedicated(source={"variables": {"A": "b"}}), "mirror: controller: source: has no effect"),
+        (dedicated(program="billing"), "mirror: controller: program: is that of service billing"),
         (lambda d: d["approvals"].append("producers"), "approvals: producers: scheme mirror_first has no such step"),
     ],
 )

@@ -40,6 +40,6 @@ def _checked(side: Side, mirror: MirrorRunner) -> Iterable[Finding]:
             "mirror-worker/answer" if side is Side.TARGET else "mirror-worker/answer-back",
             Status.FAIL,
             str(error),
-            "a Kafka Connect cluster that answers",
+            "that it can be looked at",
             "nothing is copied before it does",
         )

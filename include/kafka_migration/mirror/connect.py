@@ -11,23 +11,20 @@ import re
 import time
 from collections.abc import Mapping
 
-from confluent_kafka.admin import NewTopic
-
-from kafka_migration.clusters.client import REQUEST_TIMEOUT
 from kafka_migration.clusters.identity import identify
 from kafka_migration.errors import MirrorError
 from kafka_migration.findings import Finding, Status
+from kafka_migration.mirror import flow_checks
 from kafka_migration.mirror.flow import Flow, connector_config
-from kafka_migration.mirror.properties import SOURCE_CONNECTOR, Reader, without_effect
+from kafka_migration.mirror.properties import SOURCE_CONNECTOR, Reader
 from kafka_migration.mirror.rest import Connect
-from kafka_migration.offsets import Offsets, TopicPartition
+from kafka_migration.mirror.runner import Watched, to_set
+from kafka_migration.mirror.syncs import keep_syncs
+from kafka_migration.offsets import Offsets
 from kafka_migration.report import Change
-from kafka_migration.topics.describe import describe_topics, topic_names
 
 _STOPPED_WITHIN = 60.0
 _OLDEST = (3, 7)  # creates a connector stopped (KIP-980) and takes its offsets (KIP-875)
-_LARGEST = "producer.override.max.request.size"
-_KEEP_ALL = {"cleanup.policy": "delete", "retention.ms": "-1"}
 
 
 class ConnectMirror:
@@ -42,8 +39,12 @@ class ConnectMirror:
     def __str__(self) -> str:
         return f"mirror {self.name}"
 
+    @property
+    def watched(self) -> Watched:
+        return Watched("connect", self.name, self._flow.origin_alias)
+
     def check(self) -> list[Finding]:
-        findings = [*self._worker(), *self._others(), *self._syncs()]
+        findings = [*self._worker(), *self._others(), *flow_checks.syncs(self._flow)]
         if not any(f.stops for f in findings):
             told = f"{self._connect}, version {self._connect.version()}, copies exactly once"
             findings.insert(0, Finding("mirror-worker/all", Status.PASS, told))
@@ -94,15 +95,7 @@ class ConnectMirror:
         """
         connect, flow = self._connect, self._flow
         if not flow.topics:
-            return [
-                Finding(
-                    "mirror-config/topics",
-                    Status.FAIL,
-                    "no service of the plan reads or writes a topic",
-                    "topics to copy",
-                    "name them under services:",
-                )
-            ]
+            return [flow_checks.no_topics()]
         config = connector_config(flow, flow.topics)
         problems = connect.validate({"name": self.name, **config})
         findings = [
@@ -111,30 +104,7 @@ class ConnectMirror:
             )
             for key, errors in sorted(problems.items())
         ]
-        findings += [
-            Finding(f"mirror-property/{name}", Status.WARN, f"has no effect: {why}", advice="leave it out")
-            for name, why in sorted(without_effect(flow.properties).items())
-        ]
-        return findings + self._sizes(int(config[_LARGEST]))
-
-    def _sizes(self, largest: int) -> list[Finding]:
-        """Topics that take messages larger than the mirror may write: it fails at the first such message.
-
-        What a topic takes is measured after compression, what the mirror may write before it.
-        """
-        found = describe_topics(self._flow.origin, self._flow.topics)
-        allowed = {name: int(topic.settings["max.message.bytes"]) for name, topic in sorted(found.items())}
-        return [
-            Finding(
-                f"mirror-size/{name}",
-                Status.INCONCLUSIVE,
-                f"takes messages of up to {size:,} bytes",
-                f"no message larger than the {largest:,} bytes that the mirror may write",
-                f"raise {_LARGEST} in mirror.properties, or accept this finding where no message is that large",
-            )
-            for name, size in allowed.items()
-            if size > largest
-        ]
+        return [*findings, *flow_checks.effects(flow), *flow_checks.sizes(flow)]
 
     def _others(self) -> list[Finding]:
         """Other connectors that would spoil the copies: of the same topics, or that write offsets of groups."""
@@ -167,24 +137,9 @@ class ConnectMirror:
                 )
         return found
 
-    def _syncs(self) -> list[Finding]:
-        """Whether the topic of offset syncs, where there is one, keeps all of them."""
-        topic = describe_topics(self._flow.destination, [self.syncs_topic]).get(self.syncs_topic)
-        if topic is None or all(topic.settings[key] == value for key, value in _KEEP_ALL.items()):
-            return []
-        return [
-            Finding(
-                f"mirror-syncs/{self.syncs_topic}",
-                Status.WARN,
-                "not all offset syncs are kept: " + ", ".join(f"{key}={topic.settings[key]}" for key in _KEEP_ALL),
-                ", ".join(f"{key}={value}" for key, value in _KEEP_ALL.items()),
-                "set it so before the mirror starts; else a handover has more to count",
-            )
-        ]
-
     def create(self, begins: Offsets) -> list[Change]:
         topics = sorted({tp.topic for tp in begins})
-        self._keep_syncs()
+        keep_syncs(self._flow)
         config = connector_config(self._flow, topics)
         there = self._connect.config(self.name)
         if there is None:
@@ -195,13 +150,13 @@ class ConnectMirror:
         else:
             there.pop("name", None)
             known = self._connect.positions(self.name)
-            missing = _to_set(begins, known)
+            missing = to_set(begins, known)
             if there == config and not missing:
                 return []
             self.stop()
             self._connect.configure(self.name, config)
             before = "; ".join(f"{k}={there.get(k)}" for k in sorted(config) if there.get(k) != config[k]) or "there"
-        new = _to_set(begins, self._connect.positions(self.name))
+        new = to_set(begins, self._connect.positions(self.name))
         self._connect.set_positions(self.name, self._flow.origin.side.value, new)
         return [Change(f"connector {self.name}", before, f"copies {len(topics)} topics, stopped until it is started")]
 
@@ -219,17 +174,6 @@ class ConnectMirror:
                 " anew: empty the topics there, create a stopped connector of this name, DELETE its offsets, and delete"
                 " it. To go on: create it as it was."
             )
-
-    def _keep_syncs(self) -> None:
-        """Make the topic that tells what was copied to where, before MirrorMaker makes one that is compacted."""
-        cluster = self._flow.destination
-        if self.syncs_topic in topic_names(cluster):
-            return
-        made = cluster.admin.create_topics(
-            [NewTopic(self.syncs_topic, 1, -1, config=_KEEP_ALL)],
-            request_timeout=REQUEST_TIMEOUT,
-        )
-        cluster.wait(made[self.syncs_topic], f"creating topic {self.syncs_topic}")
 
     def resume(self) -> None:
         self._connect.resume(self.name)
@@ -266,11 +210,6 @@ class ConnectMirror:
                     f" {tasks} tasks. Look at the log of its worker, then clear this task."
                 )
             time.sleep(0.1)
-
-
-def _to_set(begins: Offsets, known: Offsets) -> dict[TopicPartition, int]:
-    """Where a mirror must be told to begin: it is set forward where a new range begins, and never wound back."""
-    return {tp: begin for tp, begin in begins.items() if begin > known.get(tp, 0)}
 
 
 def _matches(pattern: str, topic: str) -> bool:

@@ -14,7 +14,7 @@ class Flow:
     """What is copied: `topics` by name, from one cluster to the other, under the same names.
 
     `origin_client`, `destination_client`: what Connect needs to reach them beyond their addresses, as properties of the
-    Java client. `properties`: the plan's own.
+    Java client. `properties`: the plan's own. `prefix`: what MirrorMaker's names of the clusters begin with.
     """
 
     plan: str
@@ -24,6 +24,7 @@ class Flow:
     origin_client: Mapping[str, str] = field(default_factory=dict)
     destination_client: Mapping[str, str] = field(default_factory=dict)
     properties: Mapping[str, Value] = field(default_factory=dict)
+    prefix: str = ""
 
     @property
     def name(self) -> str:
@@ -32,21 +33,34 @@ class Flow:
     @property
     def syncs_topic(self) -> str:
         """MirrorMaker's own name for the topic of offset syncs, where that lies on the destination (measured)."""
-        return f"mm2-offset-syncs.{self.origin.side.value}.internal"
+        return f"mm2-offset-syncs.{self.origin_alias}.internal"
+
+    @property
+    def origin_alias(self) -> str:
+        return f"{self.prefix}{self.origin.side}"
+
+    @property
+    def destination_alias(self) -> str:
+        return f"{self.prefix}{self.destination.side}"
 
 
 def connector_config(flow: Flow, topics: Iterable[str]) -> dict[str, str]:
     """The connector's whole configuration. The topics are told one by one, none by a pattern."""
     return {
         **connector_properties(flow.properties),
-        "source.cluster.alias": flow.origin.side.value,
-        "target.cluster.alias": flow.destination.side.value,
+        "source.cluster.alias": flow.origin_alias,
+        "target.cluster.alias": flow.destination_alias,
         "source.cluster.bootstrap.servers": flow.origin.bootstrap_servers,
         "target.cluster.bootstrap.servers": flow.destination.bootstrap_servers,
         **{f"source.cluster.{key}": value for key, value in flow.origin_client.items()},
         **{f"target.cluster.{key}": value for key, value in flow.destination_client.items()},
-        "topics": ",".join(_exactly(topic) for topic in sorted(topics)),
+        "topics": topic_list(topics),
     }
+
+
+def topic_list(topics: Iterable[str]) -> str:
+    """These topics and no other, as MirrorMaker takes them."""
+    return ",".join(_exactly(topic) for topic in sorted(topics))
 
 
 def _exactly(topic: str) -> str:

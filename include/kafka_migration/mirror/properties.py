@@ -217,12 +217,18 @@ def check_properties(properties: Mapping[str, Value], *, scheme: str) -> list[st
     return [f"{name}: {problem}" for name, problem in problems if problem]
 
 
-def without_effect(properties: Mapping[str, Value]) -> dict[str, str]:
-    """By name, why a property that is right does nothing here: what reads it is not run, or not set by a plan."""
+def without_effect(properties: Mapping[str, Value], runs: Reader = Reader.SOURCE) -> dict[str, str]:
+    """By name, why a property that is right does nothing here: what reads it is not run, or not set by a plan.
+
+    `runs`: what else is set here beside the connector that copies.
+    """
     return {
         name: _NO_CONNECTOR[known.reader]
         for name, value in properties.items()
-        if (known := _BY_NAME.get(name)) and known.reader in _NO_CONNECTOR and as_text(value) != known.ours
+        if (known := _BY_NAME.get(name))
+        and known.reader in _NO_CONNECTOR
+        and known.reader is not runs
+        and as_text(value) != known.ours
     }
 
 
@@ -231,6 +237,14 @@ def connector_properties(properties: Mapping[str, Value]) -> dict[str, str]:
     set_here = {p.name: p.ours for p in PROPERTIES if p.ours and p.reader is _S}
     chosen = {name: as_text(value) for name, value in properties.items() if _may_choose(name)}
     return {**set_here, **chosen}
+
+
+def worker_properties(properties: Mapping[str, Value]) -> dict[str, str]:
+    """What the worker of a dedicated MirrorMaker is given: as the destination's brokers are set, or as the plan says.
+
+    Kafka's 3 replicas fail on fewer brokers, and only after a minute (measured).
+    """
+    return {p.name: as_text(properties.get(p.name, "-1")) for p in PROPERTIES if p.reader is _W}
 
 
 def as_text(value: Value) -> str:

@@ -2,32 +2,62 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from kafka_migration.clusters.client import Clusters
 from kafka_migration.mirror.connect import ConnectMirror
+from kafka_migration.mirror.dedicated import DedicatedMirror, Installation
 from kafka_migration.mirror.flow import Flow
 from kafka_migration.mirror.runner import MirrorRunner
-from kafka_migration.plan.model import Plan
-from kafka_migration.sides import Side
+from kafka_migration.plan.model import Mirror, Plan, Service
+from kafka_migration.services.controller import Connection, Controller
+from kafka_migration.services.registry import build_controller
+from kafka_migration.sides import Addresses, Side
+
+_PROGRAM = "mirror"
+"""What the program of a dedicated MirrorMaker is called in messages of its controller."""
 
 
-def build_mirrors(plan: Plan, clusters: Clusters) -> dict[Side, MirrorRunner]:
-    """One for each Kafka Connect cluster that the plan names. Nothing is contacted yet."""
+def build_mirrors(plan: Plan, clusters: Clusters, connection: Connection) -> dict[Side, MirrorRunner]:
+    """By the side that it copies to. What copies back always runs on Kafka Connect. Nothing is contacted yet."""
     if plan.mirror is None:
         return {}
-    clients = {Side.SOURCE: plan.mirror.clients.source, Side.TARGET: plan.mirror.clients.target}
-    topics = sorted({topic for service in plan.services for topic in (*service.produces, *service.reads)})
-    return {
-        side: ConnectMirror(
-            Flow(
-                plan.plan,
-                topics,
-                clusters.of(side.other),
-                clusters.of(side),
-                clients[side.other],
-                clients[side],
-                plan.mirror.properties,
-            ),
-            connect,
-        )
+    found: dict[Side, MirrorRunner] = {
+        side: ConnectMirror(_flow(plan, plan.mirror, clusters, side), connect)
         for side, connect in clusters.workers.items()
     }
+    controller = mirror_controller(plan, clusters.addresses, connection)
+    own = plan.mirror
+    if controller is not None and own.properties_file is not None:
+        # The aliases are this plan's own: MirrorMakers of the same aliases share their work and their offsets.
+        flow = _flow(plan, own, clusters, Side.TARGET, prefix=f"{plan.plan}-")
+        installation = Installation(Path(own.properties_file), own.listener, own.java, own.archive, own.sha512)
+        found[Side.TARGET] = DedicatedMirror(flow, installation, controller)
+    return found
+
+
+def mirror_controller(plan: Plan, addresses: Addresses, connection: Connection) -> Controller | None:
+    """The controller of a dedicated MirrorMaker; None where the plan has none."""
+    if plan.mirror is None or plan.mirror.controller is None:
+        return None
+    return build_controller(_program(plan, plan.mirror), addresses, connection)
+
+
+def _program(plan: Plan, mirror: Mirror) -> Service:
+    topics = tuple(sorted({topic for service in plan.services for topic in (*service.produces, *service.reads)}))
+    return Service.model_validate({"name": _PROGRAM, "produces": topics, "controller": mirror.controller})
+
+
+def _flow(plan: Plan, mirror: Mirror, clusters: Clusters, side: Side, prefix: str = "") -> Flow:
+    clients = {Side.SOURCE: mirror.clients.source, Side.TARGET: mirror.clients.target}
+    topics = sorted({topic for service in plan.services for topic in (*service.produces, *service.reads)})
+    return Flow(
+        plan.plan,
+        topics,
+        clusters.of(side.other),
+        clusters.of(side),
+        clients[side.other],
+        clients[side],
+        mirror.properties,
+        prefix,
+    )

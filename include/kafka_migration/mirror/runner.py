@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Protocol
 
 from kafka_migration.findings import Finding
 from kafka_migration.offsets import Offsets, TopicPartition
@@ -13,16 +13,28 @@ from kafka_migration.report import Change
 
 @dataclass(frozen=True)
 class Progress:
-    """`state` in the runner's own word, `tasks` how many it has; `failures`: by task its trace.
+    """`state` in the runner's own word (None: it tells none), `tasks` how many it has; `failures`: by task its trace.
 
     `positions`: by partition the offset of the origin that is copied next; partitions of which nothing is stored are
     absent.
     """
 
-    state: str
+    state: str | None
     tasks: int
     failures: Mapping[str, str]
     positions: Mapping[TopicPartition, int]
+
+
+@dataclass(frozen=True)
+class Watched:
+    """By what a mirror is found again by a look, which has no plan. `alias`: of the cluster that it copies from."""
+
+    kind: Literal["connect", "dedicated"]
+    name: str
+    alias: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 class MirrorRunner(Protocol):
@@ -31,6 +43,10 @@ class MirrorRunner(Protocol):
     name: str
     syncs_topic: str
     """The topic on the destination that tells which offset was copied to which."""
+
+    @property
+    def watched(self) -> Watched:
+        """By what a look finds it."""
 
     def check(self) -> list[Finding]:
         """What would keep it from copying as it must; changes nothing."""
@@ -52,3 +68,8 @@ class MirrorRunner(Protocol):
 
     def remove(self) -> None:
         """Forget it and how far it has come."""
+
+
+def to_set(begins: Offsets, known: Offsets) -> dict[TopicPartition, int]:
+    """Where a mirror must be told to begin: it is set forward where a new range begins, and never wound back."""
+    return {tp: begin for tp, begin in begins.items() if begin > known.get(tp, 0)}

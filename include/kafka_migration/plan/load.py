@@ -20,9 +20,9 @@ from pydantic import ValidationError
 from kafka_migration.errors import PlanError
 from kafka_migration.mirror.properties import check_client_properties, check_properties
 from kafka_migration.plan.graph import Graph
-from kafka_migration.plan.model import NAME, Plan
+from kafka_migration.plan.model import NAME, Mirror, Plan
 from kafka_migration.plan.problems import problems_of
-from kafka_migration.services.registry import check_spec, is_idle, is_manual
+from kafka_migration.services.registry import check_controller, check_spec, is_idle, is_manual
 
 if TYPE_CHECKING:
     from yaml import SafeLoader as _SafeLoader
@@ -161,8 +161,24 @@ def _mirror_problems(plan: Plan) -> list[str]:
         return []
     clients = {"source": plan.mirror.clients.source, "target": plan.mirror.clients.target}
     return [
+        *_mirror_program(plan, plan.mirror),
         *(f"mirror: properties: {line}" for line in check_properties(plan.mirror.properties, scheme=plan.scheme)),
         *(f"mirror: clients: {s}: {line}" for s, client in clients.items() for line in check_client_properties(client)),
+    ]
+
+
+def _mirror_program(plan: Plan, mirror: Mirror) -> list[str]:
+    """What is wrong with the controller of a dedicated MirrorMaker."""
+    where, spec = "mirror: controller", mirror.controller
+    if spec is None:
+        return []
+    problems = check_controller(where, spec)
+    keys = ("connection", "program")
+    return problems or [
+        f"{where}: program: is that of service {service.name}; a mirror needs one of its own"
+        for service in plan.services
+        if service.controller.kind == spec.kind
+        and all(service.controller.settings[key] == spec.settings[key] for key in keys)
     ]
 
 

@@ -48,7 +48,7 @@ RESERVED = frozenset(
     compare_content lift_holds drift proof stop_by_hand
     """.split()  # noqa: SIM905 - a list of words reads better
 )
-NOT_YET_VALUES = frozenset(("mirror", "failover", "dedicated"))
+NOT_YET_VALUES = frozenset(("mirror", "failover"))
 NOT_YET_KEYS: Mapping[str, tuple[str, ...]] = {
     "Plan": ("hold_retention", "history", "decommissioned"),
     "Consumes": ("subscription",),
@@ -274,9 +274,25 @@ def _refuse_secrets(properties: Mapping[str, str | int | bool]) -> None:
     for name, value in properties.items():
         if _SECRET_PROPERTY.search(name) and not _PROVIDED.search(str(value)):
             raise ValueError(
-                f"{name} holds a secret: name it by a config provider of the Connect workers, for example"
+                f"{name} holds a secret: name it by a config provider of whoever runs MirrorMaker, for example"
                 " ${file:/etc/kafka/secrets.properties:password}"
             )
+
+
+class MirrorProgram(ControllerSpec):
+    """How a MirrorMaker of its own is started and stopped: a person, or nobody, cannot be told to."""
+
+    kind: Literal["supervisor"]
+
+    @field_validator("source")
+    @classmethod
+    def _runs_for_the_target(cls, source: SideSettings) -> SideSettings:
+        if source.variables:
+            raise ValueError("has no effect: it always starts with the variables under target")
+        return source
+
+
+_DEDICATED = ("controller", "properties_file", "listener", "java", "archive", "sha512")
 
 
 class MirrorClients(Part):
@@ -298,14 +314,40 @@ class MirrorClients(Part):
 class Mirror(Part):
     """MirrorMaker 2, which copies the stored messages: where it runs and how it is set."""
 
-    kind: Literal["connect"] = Field(default="connect", description="connect: on a Kafka Connect cluster, by its REST.")
-    connection: str = Field(
+    kind: Literal["connect", "dedicated"] = Field(
+        default="connect",
+        description="connect: on a Kafka Connect cluster, by its REST. dedicated: a process of its own.",
+    )
+    connection: str | None = Field(
+        default=None,
         min_length=1,
-        description="The Airflow connection (type HTTP) of the Kafka Connect cluster whose own cluster is the target.",
+        description="connect: the Airflow connection (type HTTP) of the Kafka Connect cluster whose own cluster is the"
+        " target.",
+    )
+    controller: MirrorProgram | None = Field(
+        default=None, description="dedicated: how its program is started and stopped."
+    )
+    properties_file: str | None = Field(
+        default=None, pattern="^/", description="dedicated: the file that the program reads; it is written here."
+    )
+    listener: str = Field(
+        default="http://127.0.0.1:8083",
+        pattern="^https?://",
+        description="dedicated: where its processes reach each other; nobody else needs to.",
+    )
+    java: str | None = Field(
+        default=None, pattern="^/", description="dedicated: the Java that runs it, looked at first."
+    )
+    archive: str | None = Field(
+        default=None, pattern="^/", description="dedicated: the archive of Kafka that it was unpacked from."
+    )
+    sha512: str | None = Field(
+        default=None, pattern="^[0-9a-fA-F]{128}$", description="dedicated: what the archive's SHA-512 must be."
     )
     back: str | None = Field(
         default=None,
-        description="The same of one whose own cluster is the source: it copies back what a rollback must bring home.",
+        description="The Airflow connection (type HTTP) of a Kafka Connect cluster whose own cluster is the source: it"
+        " copies back what a rollback must bring home.",
     )
     properties: dict[str, str | int | bool] = Field(
         default_factory=dict, description="MirrorMaker's properties, by their Kafka names."
@@ -318,6 +360,24 @@ class Mirror(Part):
     def _no_secrets(cls, properties: dict[str, str | int | bool]) -> dict[str, str | int | bool]:
         _refuse_secrets(properties)
         return properties
+
+    @model_validator(mode="after")
+    def _of_its_kind(self) -> Mirror:
+        needed = {"connect": ("connection",), "dedicated": ("controller", "properties_file")}
+        own = {"connect": ("connection",), "dedicated": _DEDICATED}
+        problems = [f"{key}: is needed by kind {self.kind}" for key in needed[self.kind] if getattr(self, key) is None]
+        problems += [
+            f"{key}: belongs to kind {kind}"
+            for kind, keys in own.items()
+            if kind != self.kind
+            for key in keys
+            if key in self.model_fields_set
+        ]
+        if (self.archive is None) is not (self.sha512 is None):
+            problems.append("archive and sha512: the one is nothing without the other")
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
 
 
 class Evidence(Part):
@@ -400,7 +460,7 @@ class Plan(Part):
         ]
         if (self.scheme == "mirror_first") is (self.mirror is None):
             problems.append(
-                "mirror: is needed by scheme mirror_first: the Kafka Connect cluster that copies"
+                "mirror: is needed by scheme mirror_first: the MirrorMaker that copies"
                 if self.mirror is None
                 else f"mirror: scheme {self.scheme} copies nothing; it belongs to mirror_first"
             )

@@ -19,6 +19,7 @@ def plan_schema() -> dict[str, Any]:
     schema["$defs"]["SideSettings"]["properties"]["variables"]["additionalProperties"] = False
     _kinds(schema["$defs"]["ControllerSpec"], settings_schemas())
     _kinds(schema["$defs"]["SecondSpec"], second_schemas())
+    _kinds(schema["$defs"]["MirrorProgram"], {"supervisor": settings_schemas()["supervisor"]})
     return schema
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from kafka_migration.plan.model import Plan, Service
+from kafka_migration.plan.model import ControllerSpec, Plan, Service
 from kafka_migration.plan.problems import problems_of, unknown
 from kafka_migration.services.controller import Connection, Controller
 from kafka_migration.services.idle import IdleController, IdleSettings
@@ -33,7 +33,7 @@ _SECONDS: Mapping[str, tuple[type[BaseModel], Any]] = {
 
 def build_controllers(plan: Plan, addresses: Addresses, connection: Connection) -> dict[str, Controller]:
     """The controller of each service of the plan, by the service's name. Nothing is contacted yet."""
-    return {service.name: _build(service, addresses, connection) for service in plan.services}
+    return {service.name: build_controller(service, addresses, connection) for service in plan.services}
 
 
 def build_seconds(plan: Plan, addresses: Addresses, connection: Connection) -> dict[str, Controller]:
@@ -49,10 +49,15 @@ def build_seconds(plan: Plan, addresses: Addresses, connection: Connection) -> d
     return built
 
 
+def check_controller(where: str, spec: ControllerSpec) -> list[str]:
+    """What is wrong with a controller's part of a plan, one line each; `where` names it."""
+    return _check(where, spec.kind, spec.settings, _KINDS)
+
+
 def check_spec(service: Service) -> list[str]:
     """What is wrong with the controller part of a service in the plan, and with its second's, one line each."""
     spec = service.controller
-    problems = _check(f"services: {service.name}: controller", spec.kind, spec.settings, _KINDS)
+    problems = check_controller(f"services: {service.name}: controller", spec)
     if service.second is None or problems:
         return problems
     where = f"services: {service.name}: second"
@@ -123,7 +128,8 @@ def settings_schemas() -> dict[str, dict[str, Any]]:
     return {kind: settings.model_json_schema() for kind, (settings, _) in _KINDS.items()}
 
 
-def _build(service: Service, addresses: Addresses, connection: Connection) -> Controller:
+def build_controller(service: Service, addresses: Addresses, connection: Connection) -> Controller:
+    """The controller of one service. Nothing is contacted yet."""
     settings, controller = _KINDS[service.controller.kind]
     built: Controller = controller(service, settings.model_validate(service.controller.settings), addresses, connection)
     return built

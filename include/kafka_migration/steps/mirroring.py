@@ -12,11 +12,12 @@ from typing import Any
 
 from kafka_migration.clusters.client import Clusters
 from kafka_migration.clusters.protocol import speak
-from kafka_migration.errors import MirrorError, Refused
+from kafka_migration.errors import Refused
 from kafka_migration.evidence.words import duration
 from kafka_migration.findings import Finding, Status
 from kafka_migration.mirror.handover import prove_end
 from kafka_migration.mirror.legs import Leg, Legs
+from kafka_migration.mirror.progress import progress as progress_of
 from kafka_migration.mirror.runner import MirrorRunner, Progress
 from kafka_migration.offsets import OffsetRange, Offsets, TopicPartition, Which, from_json, read_several, to_json
 from kafka_migration.passes import Pass, open_pass, some
@@ -33,6 +34,7 @@ _NOTHING = "nothing to copy: nothing has been written there that is not here"
 _NEAR = 1_000  # offsets: a mirror that is no further behind copies what comes in well under a second
 _NEAR_SECONDS = 2.0  # or that is behind by what is written in that time
 _STUCK_AFTER = 300.0  # seconds in which a mirror that runs has copied nothing, though there is more
+_LOOK_AFTER = 60.0  # the same of one that tells nothing of itself: then its process is looked at
 _RESTARTS = 3
 _RATE_OVER = 10.0
 
@@ -145,26 +147,26 @@ class CaughtUpStep:
     def prepare(self, run: Run, args: Mapping[str, Any]) -> dict[str, Any]:
         leg = leg_of(run)
         if run.dry_run or leg is None or leg.ended:
-            return {"connector": None}
+            return {"mirror": None}
         remade.refuse(run, leg, "waiting for the mirror")
         mirror = runner(run)
         restarted = mirror.restart_failed()
         if restarted:
             run.log.warning("restarted: %s", ", ".join(restarted))
         return {
-            "connector": mirror.name,
+            "mirror": mirror.watched.to_json(),
             "begins": to_json(leg.begin),
             "ids": leg.ids,
             "bytes": _bytes_each(run, sorted({tp.topic for tp in leg.begin})),
         }
 
     def look(self, clusters: Clusters, brief: Mapping[str, Any], memory: Mapping[str, Any], now: float) -> Look:
-        if brief["connector"] is None:
+        if brief["mirror"] is None:
             return Look(Outcome.DONE, ("nothing to wait for",))
         if others := remade.look(clusters, brief["ids"]):
             return Look(Outcome.FAILED, (), memory, remade.told(others))
         known = from_json(brief["begins"])
-        progress = _progress(clusters, brief["connector"])
+        progress = progress_of(clusters, brief["mirror"])
         if progress.failures:
             tries = memory.get("restarts", 0)
             told = tuple(f"{task}: {trace.splitlines()[0]}" for task, trace in progress.failures.items())
@@ -192,19 +194,21 @@ class CaughtUpStep:
         kept = _remember(memory, sum(at.values()), sum(offsets[Which.END].values()), now)
         copied, written = _rates(kept["samples"])
         line = _line(left, copied, written, brief["bytes"])
-        if left <= max(_NEAR, written * _NEAR_SECONDS):
+        near = left <= max(_NEAR, written * _NEAR_SECONDS)
+        if near and (progress.state is not None or _has_begun(clusters, known, at, offsets[Which.END])):
             return Look(Outcome.DONE, (f"caught up: {left:,} offsets behind",), kept)
         still = now - kept["moved"]
         if still > _STUCK_AFTER:
-            why = f"the mirror says {progress.state} and has copied nothing for {still:.0f} s: {line}"
+            says = progress.state or "nothing of itself"
+            why = f"the mirror says {says} and has copied nothing for {still:.0f} s: {line}. Look at its log."
             return Look(Outcome.FAILED, (line,), kept, why)
-        return Look(Outcome.WAITING, (line,), kept)
+        return _again_if_silent(progress, kept, now, line)
 
     def seen(self, brief: Mapping[str, Any], look: Look) -> StepReport:
         return StepReport(notes=list(look.lines))
 
     def settle(self, run: Run, brief: Mapping[str, Any], look: Look) -> StepReport:
-        if brief["connector"] is None:
+        if brief["mirror"] is None:
             return StepReport("would wait until the mirror has caught up" if run.dry_run else "nothing to wait for")
         return StepReport("the mirror has caught up", notes=list(look.lines), findings=holding.renewed(run))
 
@@ -224,24 +228,26 @@ class StopStep:
     def prepare(self, run: Run, args: Mapping[str, Any]) -> dict[str, Any]:
         leg = leg_of(run)
         if run.dry_run or leg is None or leg.ended:
-            return {"connector": None}
+            return {"mirror": None}
         remade.refuse(run, leg, "waiting for the mirror's end")
         mirror = runner(run)
-        mirror.restart_failed()
+        restarted = mirror.restart_failed()
+        if restarted:
+            run.log.warning("restarted: %s", ", ".join(restarted))
         return {
-            "connector": mirror.name,
+            "mirror": mirror.watched.to_json(),
             "begins": to_json(leg.begin),
             "ids": leg.ids,
             "points": to_json(points(run, run.current)),
         }
 
     def look(self, clusters: Clusters, brief: Mapping[str, Any], memory: Mapping[str, Any], now: float) -> Look:
-        if brief["connector"] is None:
+        if brief["mirror"] is None:
             return Look(Outcome.DONE, ("nothing to wait for",))
         if others := remade.look(clusters, brief["ids"]):
             return Look(Outcome.FAILED, (), memory, remade.told(others))
         known, ends = from_json(brief["begins"]), from_json(brief["points"])
-        progress = _progress(clusters, brief["connector"])
+        progress = progress_of(clusters, brief["mirror"])
         if progress.failures:
             return Look(Outcome.AGAIN, tuple(progress.failures.values()), memory, "a task of the mirror has failed")
         starts = read_several(clusters.origin, ends, (Which.START,))[Which.START]
@@ -252,7 +258,9 @@ class StopStep:
         behind = {tp for tp, seen in first_visible(clusters.origin, left).items() if seen.first is not None}
         if behind:
             offsets = sum(r.end - r.start for r in left if r.partition in behind)
-            return Look(Outcome.WAITING, (f"{offsets:,} offsets left on {some(sorted(behind))}",), memory)
+            line = f"{offsets:,} offsets left on {some(sorted(behind))}"
+            kept = {**memory, **_movement(memory, sum(progress.positions.values()), now)}
+            return _again_if_silent(progress, kept, now, line)
         return Look(Outcome.DONE, ("nothing visible is left before the cutover point",), memory)
 
     def seen(self, brief: Mapping[str, Any], look: Look) -> StepReport:
@@ -327,10 +335,15 @@ def stamped(run: Run, partitions: Offsets) -> frozenset[str]:
     return frozenset(n for n, t in topics.items() if t.settings.get("message.timestamp.type") == "LogAppendTime")
 
 
-def _progress(clusters: Clusters, connector: str) -> Progress:
-    if clusters.worker is None:
-        raise MirrorError("this look was given no way to the mirror")
-    return clusters.worker.progress(connector)
+def _has_begun(clusters: Clusters, begins: Offsets, at: Offsets, ends: Offsets) -> bool:
+    """Whether a mirror that tells no state has copied something, or has nothing to copy.
+
+    A process may take most of a minute to start, however little there is: writers must not stand still for that.
+    """
+    if any(at[tp] > begin for tp, begin in begins.items()):
+        return True
+    left = [OffsetRange(tp, at[tp], ends[tp]) for tp in begins]
+    return all(seen.first is None for seen in first_visible(clusters.origin, left).values())
 
 
 def _bytes_each(run: Run, topics: list[str]) -> float | None:
@@ -350,8 +363,21 @@ def _remember(memory: Mapping[str, Any], at: int, end: int, now: float) -> dict[
     samples = [*memory.get("samples", ()), [now, at, end]]
     while len(samples) > 2 and now - samples[1][0] >= _RATE_OVER:
         samples.pop(0)
-    moved = now if at != memory.get("at") else memory["moved"]
-    return {**memory, "samples": samples, "at": at, "moved": moved}
+    return {**memory, "samples": samples, **_movement(memory, at, now)}
+
+
+def _movement(memory: Mapping[str, Any], at: int, now: float) -> dict[str, Any]:
+    """How far all positions have come together, and since when."""
+    return {"at": at, "moved": now if at != memory.get("at") else memory["moved"]}
+
+
+def _again_if_silent(progress: Progress, kept: Mapping[str, Any], now: float, line: str) -> Look:
+    """Go on waiting; of a mirror that tells no state and does not move let its process be looked at, and started."""
+    since = max(kept["moved"], kept.get("looked", 0.0))
+    if progress.state is None and now - since > _LOOK_AFTER:
+        why = f"nothing has been copied for {now - kept['moved']:.0f} s: the mirror's process is looked at"
+        return Look(Outcome.AGAIN, (line,), {**kept, "looked": now}, why)
+    return Look(Outcome.WAITING, (line,), kept)
 
 
 def _rates(samples: list[list[float]]) -> tuple[float, float]:
