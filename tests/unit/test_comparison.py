@@ -155,6 +155,16 @@ def test_finding_names_the_first_difference_by_its_place() -> None:
     assert equal.status is Status.PASS
 
 
+def test_repeated_messages_alone_are_a_warning_where_at_least_once_will_do() -> None:
+    twice = compared(MANY, [*MANY[:42], *MANY[20:]])
+    assert judge_content({TP: twice})[0].status is Status.FAIL
+    [finding] = judge_content({TP: twice}, at_least_once=True)
+    assert finding.status is Status.WARN
+    assert "22 messages are there more than once, first orders/3@1042:repeated" in finding.seen
+    lost = compared(MANY, [*MANY[:42], *MANY[20:90], *MANY[91:]])
+    assert judge_content({TP: lost}, at_least_once=True)[0].status is Status.FAIL
+
+
 def test_of_a_compacted_topic_the_latest_of_every_key_counts() -> None:
     def latest(origin: list[Said], destination: list[Said]) -> ContentResult:
         comparison = ByKey(RangePair(TP, 0, 0, 0, 0, by_key=True))

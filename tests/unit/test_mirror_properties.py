@@ -9,6 +9,7 @@ from kafka_migration.mirror.properties import (
     PROPERTIES,
     Property,
     Reader,
+    at_least_once,
     check_client_properties,
     check_properties,
     connector_properties,
@@ -60,6 +61,7 @@ def test_what_this_product_sets_is_accepted_from_a_plan(known: Property) -> None
         ("refresh.topics.interval.seconds", 600),
         ("sync.topic.configs.enabled", False),
         ("emit.heartbeats.enabled", True),
+        ("exactly.once.support", "requested"),
         ("producer.override.compression.type", "lz4"),
         ("producer.override.delivery.timeout.ms", 60000),
         ("source.consumer.fetch.max.bytes", 1000),
@@ -121,6 +123,7 @@ def test_unknown_name_is_refused_with_the_nearest() -> None:
         ("offset.lag.max", -1),
         ("emit.heartbeats.interval.seconds", "0"),
         ("producer.override.batch.size", "64k"),
+        ("exactly.once.support", "disabled"),
     ],
 )
 def test_value_of_a_wrong_kind_is_refused(name: str, value: str | int) -> None:
@@ -130,7 +133,6 @@ def test_value_of_a_wrong_kind_is_refused(name: str, value: str | int) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("exactly.once.support", "requested"),
         ("source.consumer.isolation.level", "read_uncommitted"),
         ("source.consumer.auto.offset.reset", "latest"),
         ("offset-syncs.topic.location", "source"),
@@ -186,18 +188,25 @@ def test_connector_is_given_what_is_set_here_and_what_the_plan_may_choose_and_no
             "refresh.topics.interval.seconds": 60,
             "producer.override.compression.type": "zstd",
             "checkpoints.topic.replication.factor": 3,
-            "exactly.once.support": "requested",  # refused when the plan is read; what is exact does not rest on that
+            "source.consumer.isolation.level": "read_uncommitted",  # refused when the plan is read
             "sync.topic.configs.enabled": True,
         }
     )
     assert given["refresh.topics.interval.seconds"] == "60"
     assert given["producer.override.compression.type"] == "zstd"
-    assert given["exactly.once.support"] == "required"
+    assert given["exactly.once.support"] == "required", "where the plan does not ask for less"
     assert given["sync.topic.configs.enabled"] == "false"
     assert given["source.consumer.isolation.level"] == "read_committed"
     assert "checkpoints.topic.replication.factor" not in given
     ours = {p.name for p in PROPERTIES if p.ours and p.reader is Reader.SOURCE}
     assert given.keys() == ours | {"producer.override.compression.type"}
+
+
+def test_at_least_once_is_given_where_the_plan_asks_for_it() -> None:
+    assert connector_properties({"exactly.once.support": "requested"})["exactly.once.support"] == "requested"
+    assert at_least_once({"exactly.once.support": "requested"})
+    assert not at_least_once({"exactly.once.support": "required"})
+    assert not at_least_once({})
 
 
 def test_of_a_clusters_own_properties_only_how_to_connect_is_passed_on() -> None:

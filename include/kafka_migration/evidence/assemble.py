@@ -248,9 +248,10 @@ def _proved(evidence: Evidence, where: str, messages: int) -> dict[str, str]:
     """What was shown of messages: of a scheme that copies them that they are equal, else that they were read."""
     if evidence.scheme == "mirror_first":
         compared, still = evidence.compared, evidence.standstill
+        again = f"; {compared.repeated:,} are there more than once" if compared and compared.repeated else ""
         return {
-            "messages compared": f"{compared.messages:,} of {compared.partitions} partitions, copied and equal"
-            if compared and not compared.differences
+            "messages compared": f"{compared.messages:,} of {compared.partitions} partitions, copied and equal{again}"
+            if compared and compared.differences == compared.repeated
             else f"{compared.differences:,} differ"
             if compared
             else "none: the comparison was not reached",

@@ -170,6 +170,7 @@ class Compared(Part):
     partitions: int
     differences: int
     first: str | None = Field(description="The first message that differs: topic/partition@offset:kind.")
+    repeated: int = Field(default=0, description="Of the differences, messages that are there more than once.")
 
 
 class Standstill(Part):

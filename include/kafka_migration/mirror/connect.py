@@ -16,7 +16,7 @@ from kafka_migration.errors import MirrorError
 from kafka_migration.findings import Finding, Status
 from kafka_migration.mirror import flow_checks
 from kafka_migration.mirror.flow import Flow, connector_config
-from kafka_migration.mirror.properties import SOURCE_CONNECTOR, Reader
+from kafka_migration.mirror.properties import SOURCE_CONNECTOR, Reader, at_least_once
 from kafka_migration.mirror.rest import Connect
 from kafka_migration.mirror.runner import Watched, to_set
 from kafka_migration.mirror.syncs import keep_syncs
@@ -25,6 +25,7 @@ from kafka_migration.report import Change
 
 _STOPPED_WITHIN = 60.0
 _OLDEST = (3, 7)  # creates a connector stopped (KIP-980) and takes its offsets (KIP-875)
+_AT_LEAST_ONCE = "mirror-worker/at-least-once"
 
 
 class ConnectMirror:
@@ -46,7 +47,8 @@ class ConnectMirror:
     def check(self) -> list[Finding]:
         findings = [*self._worker(), *self._others(), *flow_checks.syncs(self._flow)]
         if not any(f.stops for f in findings):
-            told = f"{self._connect}, version {self._connect.version()}, copies exactly once"
+            how = "at least once" if any(f.id == _AT_LEAST_ONCE for f in findings) else "exactly once"
+            told = f"{self._connect}, version {self._connect.version()}, copies {how}"
             findings.insert(0, Finding("mirror-worker/all", Status.PASS, told))
         return findings
 
@@ -104,7 +106,25 @@ class ConnectMirror:
             )
             for key, errors in sorted(problems.items())
         ]
-        return [*findings, *flow_checks.effects(flow), *flow_checks.sizes(flow)]
+        return [*findings, *self._at_least_once(config), *flow_checks.effects(flow), *flow_checks.sizes(flow)]
+
+    def _at_least_once(self, config: Mapping[str, str]) -> list[Finding]:
+        """Where the plan does not insist on exactly once: whether the workers can do no better."""
+        key = "exactly.once.support"
+        if not at_least_once(self._flow.properties):
+            return []
+        if key not in self._connect.validate({"name": self.name, **config, key: "required"}):
+            return []
+        return [
+            Finding(
+                _AT_LEAST_ONCE,
+                Status.WARN,
+                "a worker that is killed copies again what it has copied since it last stored how far it had come",
+                "every message once",
+                "the plan asks for it, and what is repeated is counted and named; without repeats:"
+                " exactly.once.source.support=enabled on every worker",
+            )
+        ]
 
     def _others(self) -> list[Finding]:
         """Other connectors that would spoil the copies: of the same topics, or that write offsets of groups."""

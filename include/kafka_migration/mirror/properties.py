@@ -17,6 +17,7 @@ Value = str | int | bool
 
 SOURCE_CONNECTOR = "org.apache.kafka.connect.mirror.MirrorSourceConnector"
 IDENTITY_POLICY = "org.apache.kafka.connect.mirror.IdentityReplicationPolicy"
+_AT_LEAST = "requested"
 _BYTES = "org.apache.kafka.connect.converters.ByteArrayConverter"
 
 
@@ -37,6 +38,7 @@ class Kind(StrEnum):
     BOOLEAN = "true or false"
     INTERVAL = "a whole number of at least 1"
     NUMBER = "a whole number of at least 0"
+    ONCE = "required, or requested where at least once will do"
     REPLICAS = "a whole number of at least 1, or -1 for the brokers' default"
     TEXT = "a text"
 
@@ -145,8 +147,9 @@ PROPERTIES: tuple[Property, ...] = (
     Property("offset.lag.max", Kind.NUMBER, "100", _S, "how far apart two offset syncs may lie", "1000",
              "a handover counts what lies between two; below that the copying itself slows down"),
     # Exactly once, and only what is visible.
-    Property("exactly.once.support", Kind.TEXT, "requested", _S, "exactly once, or not at all", "required", _EXACT,
-             Hold.FIXED),
+    Property("exactly.once.support", Kind.ONCE, "requested", _S,
+             "`required`: exactly once, or not at all; `requested`: at least once, where the workers can no better",
+             "required", _EXACT),
     Property("transaction.boundary", Kind.TEXT, "poll", _S, "when a transaction of the copying ends"),
     Property("transaction.boundary.interval.ms", Kind.INTERVAL, None, _S, "with `interval`: how often"),
     Property("source.consumer.isolation.level", Kind.TEXT, "read_uncommitted", _S, "whether aborted messages are read",
@@ -202,6 +205,7 @@ _IS: Mapping[Kind, Callable[[str], bool]] = {
     Kind.BOOLEAN: lambda text: text.lower() in ("true", "false"),
     Kind.INTERVAL: lambda text: text.isdecimal() and int(text) >= 1,
     Kind.NUMBER: lambda text: text.isdecimal(),
+    Kind.ONCE: lambda text: text in ("required", _AT_LEAST),
     Kind.REPLICAS: lambda text: text == "-1" or (text.isdecimal() and int(text) >= 1),
     Kind.TEXT: lambda text: True,
 }
@@ -245,6 +249,11 @@ def worker_properties(properties: Mapping[str, Value]) -> dict[str, str]:
     Kafka's 3 replicas fail on fewer brokers, and only after a minute (measured).
     """
     return {p.name: as_text(properties.get(p.name, "-1")) for p in PROPERTIES if p.reader is _W}
+
+
+def at_least_once(properties: Mapping[str, Value]) -> bool:
+    """Whether a plan says that messages may be copied more than once: where a worker is killed, some are."""
+    return properties.get("exactly.once.support") == _AT_LEAST
 
 
 def as_text(value: Value) -> str:

@@ -6,11 +6,11 @@ from kafka_migration.findings import accept
 from kafka_migration.offsets import TopicPartition
 from kafka_migration.report import StepReport, Table
 from kafka_migration.run import Run
-from kafka_migration.steps import holding, remade
+from kafka_migration.steps import holding, remade, repeats
 from kafka_migration.steps.common import stop_with
 from kafka_migration.steps.mirroring import leg_of, stamped
 from kafka_migration.topics.describe import describe_topics
-from kafka_migration.verification.content import ContentResult, RangePair, compare_content, judge_content
+from kafka_migration.verification.content import ContentResult, Kind, RangePair, compare_content, judge_content
 
 
 def compare(run: Run) -> StepReport:
@@ -49,12 +49,13 @@ def compare(run: Run) -> StepReport:
         "messages": sum(r.equal for r in results.values()),
         "partitions": len(results),
         "differences": sum(r.different for r in results.values()),
+        "repeated": sum(r.counts[Kind.REPEATED] for r in results.values()),
         "first": next((str(d) for r in results.values() for d in r.differences), None),
     }
     report = StepReport(
         summary=f"{compared['messages']:,} messages of {len(results)} partitions are equal on both clusters",
         tables=[_table(run, results)],
-        findings=[*renewed, *accept(judge_content(results), run.plan.acceptances)],
+        findings=[*renewed, *accept(judge_content(results, repeats.allowed(run)), run.plan.acceptances)],
         data={"compared": compared},
     )
     stop_with(report, "comparing what was copied")

@@ -25,7 +25,7 @@ from kafka_migration.run import ROLLBACK, Run
 from kafka_migration.services.controller import State
 from kafka_migration.services.registry import is_idle, waits_for_person
 from kafka_migration.sides import Side
-from kafka_migration.steps import holding, remade
+from kafka_migration.steps import holding, remade, repeats
 from kafka_migration.steps.common import (
     check_window,
     exported_key,
@@ -303,14 +303,17 @@ def _set(run: Run, handed: Mapping[str, Offsets]) -> list[Change]:
 def _findings(run: Run, mapped: Sequence[Mapped], when: str) -> list[Finding]:
     # While the mirror runs there are positions that it has not reached; once it has ended there is no such excuse.
     later = None if ended(run) else Verdict.NOT_YET
-    doubtful = [m for m in mapped if not m.proved and m.verdict is not later]
+    leg = leg_of(run)
+    twice = _read_twice(mapped, repeats.rewinds_of(run, leg) if leg else {})
+    doubtful = [m for m in mapped if (not m.proved and m.verdict is not later) or m in twice]
     found = [
         Finding(
             f"handover/{m.group}/{m.partition}",
-            Status.INCONCLUSIVE if m.destination_offset is not None else Status.FAIL,
+            Status.WARN if m in twice else Status.FAIL if m.destination_offset is None else Status.INCONCLUSIVE,
             m.proof,
             f"the message that {m.group} reads next, found on the {run.heading}",
-            f"going on at offset {m.destination_offset:,} repeats at most {m.repeats:,} messages and skips none"
+            f"going on at offset {m.destination_offset:,} repeats at most {twice.get(m, m.repeats):,} messages and"
+            " skips none"
             if m.destination_offset is not None
             else "no offset is known from which nothing would be skipped: the copy of this partition cannot be used",
         )
@@ -324,6 +327,20 @@ def _findings(run: Run, mapped: Sequence[Mapped], when: str) -> list[Finding]:
         for group, ms in sorted(by_group.items())
         if not any(m in doubtful for m in ms)
     ]
+    return found
+
+
+def _read_twice(mapped: Iterable[Mapped], again: repeats.Rewinds) -> dict[Mapped, int]:
+    """Of those that go on before a place from which the mirror has copied again: what they read twice at most."""
+    found = {}
+    for m in mapped:
+        ahead = [
+            r.again
+            for r in again.get(m.partition, ())
+            if m.destination_offset is not None and m.destination_offset < r.down
+        ]
+        if ahead:
+            found[m] = max(m.repeats, sum(ahead))
     return found
 
 

@@ -23,7 +23,7 @@ from kafka_migration.offsets import OffsetRange, Offsets, TopicPartition, Which,
 from kafka_migration.passes import Pass, open_pass, some
 from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import ROLLBACK, Run
-from kafka_migration.steps import holding, remade
+from kafka_migration.steps import holding, remade, repeats
 from kafka_migration.steps.common import check_window, moved_topics, stop_with
 from kafka_migration.topics.describe import describe_topics, partitions_of, topic_names
 from kafka_migration.visible import first_visible
@@ -288,7 +288,8 @@ def _stopped(run: Run) -> StepReport:
     mirror.stop()
     changes = [Change(f"{mirror}", before, mirror.state())]
     images = leg.image or read_several(run.clusters.destination, ends, (Which.END,))[Which.END]
-    findings = [*holding.renewed(run), *remade.look(run.clusters, leg.ids), *_proved(run, ends, images)]
+    again = repeats.told(run, repeats.rewinds_of(run, leg))
+    findings = [*holding.renewed(run), *again, *remade.look(run.clusters, leg.ids), *_proved(run, ends, images)]
     if leg.image is None:
         stop_with(StepReport(changes=changes, findings=findings), "proving that the mirror has copied everything")
         Legs(run.records).keep(replace(leg, end=ends, image=images))

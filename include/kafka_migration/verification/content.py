@@ -63,18 +63,22 @@ def compare_content(
     return {p.partition: results.get(p.partition) or deleted[p.partition] for p in pairs}
 
 
-def judge_content(results: Mapping[TopicPartition, ContentResult]) -> list[Finding]:
-    """One finding a topic: PASS with the count, FAIL with the first differences, INCONCLUSIVE if not all was read."""
+def judge_content(results: Mapping[TopicPartition, ContentResult], at_least_once: bool = False) -> list[Finding]:
+    """One finding a topic: PASS with the count, FAIL with the first differences, INCONCLUSIVE if not all was read.
+
+    `at_least_once`: messages that are only repeated are a WARN.
+    """
     by_topic: dict[str, list[ContentResult]] = {}
     for tp, result in sorted(results.items()):
         by_topic.setdefault(tp.topic, []).append(result)
-    return [_judge(topic, mine) for topic, mine in by_topic.items()]
+    return [_judge(topic, mine, at_least_once) for topic, mine in by_topic.items()]
 
 
-def _judge(topic: str, results: Sequence[ContentResult]) -> Finding:
+def _judge(topic: str, results: Sequence[ContentResult], at_least_once: bool) -> Finding:
     different = sum(r.different for r in results)
     equal = sum(r.equal for r in results)
-    if different:
+    repeated = sum(r.counts[Kind.REPEATED] for r in results) if at_least_once else 0
+    if different > repeated:
         first = [_shown(d) for r in results for d in r.differences][:_NAMED]
         kinds = [f"{count:,} {kind}" for kind in Kind if (count := sum(r.counts[kind] for r in results))]
         return Finding(
@@ -109,6 +113,15 @@ def _judge(topic: str, results: Sequence[ContentResult]) -> Finding:
             f"an open transaction keeps {_listed(unread)} from being read to the end",
             "both ranges read whole",
             "it ends with its producer's commit or its time-out: then clear this task",
+        )
+    if repeated:
+        place = next(_shown(d) for r in results for d in r.differences)
+        return Finding(
+            f"content/{topic}",
+            Status.WARN,
+            f"{repeated:,} messages are there more than once, first {place}; all {equal:,} are there",
+            "every message once",
+            "the mirror copies at least once, as the plan asks: who reads them on that cluster reads some again",
         )
     what = "latest messages of a key" if results[0].by_key else "messages"
     rewritten = sum(r.rewritten for r in results)
