@@ -21,7 +21,8 @@ BENCHMARKS = {
     "standstill": "seconds that a producer stands still in mirror_first, whatever is stored",
     "first_record": "seconds from a mirror's creation or start to the first message on the target",
 }
-_UNSCALED = "migration"  # its shop is as large as it is
+_UNSCALED = ("migration",)  # its shop is as large as it is
+_HELP = "help"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -32,14 +33,17 @@ def main(arguments: Sequence[str]) -> int:
         print("make bench [ONLY=NAME,...] [SCALE=FACTOR above 0]: the factor is that of the data, 1 by default. Names:")
         for name, told in BENCHMARKS.items():
             print(f"  {name:<14} {told}")
-        return 2
+        return 0 if chosen == [_HELP] else 2
     console = Console(width=120, highlight=False)
     raise_on_signals()
     try:
         for name in chosen:
             run = importlib.import_module(f"benchmarks.{name}").run
             console.print(f"{name}: {BENCHMARKS[name]}")
-            run(console) if name == _UNSCALED else run(console, scale)
+            if name in _UNSCALED:
+                run(console)
+            else:
+                run(console, scale)
     except Interrupted as interruption:
         console.print(f"interrupted by {interruption}")
         return 130
