@@ -17,6 +17,12 @@ from demo.connect import LOG4J2
 from demo.jars import java, kafka_classpath
 from demo.ports import free_ports
 
+# What the clients that copy were made with.
+_LOGGED = """\
+logger.values.name = org.apache.kafka.common.config.AbstractConfig
+logger.values.level = info
+"""
+
 
 @dataclass(frozen=True)
 class MirrorMaker:
@@ -37,6 +43,13 @@ class MirrorMaker:
     @property
     def pid(self) -> int:
         return int(self.daemon.control("getProcessInfo", self.name)["pid"])
+
+    def settings(self, what: str, *among: str) -> dict[str, str]:
+        """The values in the last such list of its log that holds these lines, such as `ProducerConfig`."""
+        lists = [part.partition("\n20")[0] for part in self.log.split(f"{what} values:")[1:]]
+        values = next(one for one in reversed(lists) if all(f"\t{line}\n" in one for line in among))
+        pairs = (line.strip().partition(" =") for line in values.splitlines())
+        return {name: value.strip() for name, _, value in pairs}
 
     def spec(self, **keys: Any) -> dict[str, Any]:
         """What a plan says of it under `mirror`."""
@@ -59,7 +72,7 @@ def add_mirror_maker(daemon: Daemon, name: str, **env: str) -> MirrorMaker:
     """A new program that does not run yet; its env file names no cluster of the two."""
     folder = daemon.folder
     daemon.env(name, KAFKA_BOOTSTRAP_SERVERS="nowhere:9092", **env)
-    (folder / f"{name}-log4j2.properties").write_text(LOG4J2)
+    (folder / f"{name}-log4j2.properties").write_text(LOG4J2 + _LOGGED)
     options = [
         "-Xmx512m",
         "-XX:+UseSerialGC",

@@ -58,6 +58,7 @@ def test_file_says_one_way_exactly_once_and_no_more() -> None:
         "move-target.exactly.once.source.support": "enabled",
         "dedicated.mode.enable.internal.rest": "true",
         "listeners": LISTENER,
+        f"{WAY}heartbeats.topic.replication.factor": "-1",
         "move-target.offset.storage.replication.factor": "-1",
         "move-target.status.storage.replication.factor": "-1",
         "move-target.config.storage.replication.factor": "-1",

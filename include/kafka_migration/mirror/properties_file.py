@@ -52,7 +52,12 @@ def render(flow: Flow, topics: Iterable[str], listener: str, *, enabled: bool = 
         # Said for all: MirrorMaker would else run the way back as well, for its heartbeats alone (measured).
         "emit.heartbeats.enabled": "false",
         "emit.checkpoints.enabled": "false",
+        # The connector of heartbeats is started all the same, and makes its topic first.
+        f"{way}heartbeats.topic.replication.factor": "-1",
         f"{destination}.exactly.once.source.support": "enabled",
+        # Of MirrorMaker and of its worker: looking into every class as well takes seconds, twice.
+        "plugin.discovery": "service_load",
+        f"{destination}.plugin.discovery": "service_load",
         "dedicated.mode.enable.internal.rest": "true",
         "listeners": listener,
         **{f"{destination}.{key}": value for key, value in sorted(worker_properties(flow.properties).items())},

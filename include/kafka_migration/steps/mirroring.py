@@ -195,7 +195,7 @@ class CaughtUpStep:
         copied, written = _rates(kept["samples"])
         line = _line(left, copied, written, brief["bytes"])
         near = left <= max(_NEAR, written * _NEAR_SECONDS)
-        if near and (progress.state is not None or _has_begun(clusters, known, at, offsets[Which.END])):
+        if near and (progress.state is not None or _is_alive(clusters, kept, at, offsets[Which.END])):
             return Look(Outcome.DONE, (f"caught up: {left:,} offsets behind",), kept)
         still = now - kept["moved"]
         if still > _STUCK_AFTER:
@@ -336,14 +336,15 @@ def stamped(run: Run, partitions: Offsets) -> frozenset[str]:
     return frozenset(n for n, t in topics.items() if t.settings.get("message.timestamp.type") == "LogAppendTime")
 
 
-def _has_begun(clusters: Clusters, begins: Offsets, at: Offsets, ends: Offsets) -> bool:
-    """Whether a mirror that tells no state has copied something, or has nothing to copy.
+def _is_alive(clusters: Clusters, memory: Mapping[str, Any], at: Offsets, ends: Offsets) -> bool:
+    """Whether a mirror that tells no state has copied something since the first look, or has nothing to copy.
 
-    A process may take most of a minute to start, however little there is: writers must not stand still for that.
+    A process may take most of a minute to start, and one that lives may copy nothing: writers must not stand still
+    for that, however little is left.
     """
-    if any(at[tp] > begin for tp, begin in begins.items()):
+    if memory["at"] > memory["first"]:
         return True
-    left = [OffsetRange(tp, at[tp], ends[tp]) for tp in begins]
+    left = [OffsetRange(tp, offset, ends[tp]) for tp, offset in at.items()]
     return all(seen.first is None for seen in first_visible(clusters.origin, left).values())
 
 
@@ -364,7 +365,7 @@ def _remember(memory: Mapping[str, Any], at: int, end: int, now: float) -> dict[
     samples = [*memory.get("samples", ()), [now, at, end]]
     while len(samples) > 2 and now - samples[1][0] >= _RATE_OVER:
         samples.pop(0)
-    return {**memory, "samples": samples, **_movement(memory, at, now)}
+    return {"first": at, **memory, "samples": samples, **_movement(memory, at, now)}
 
 
 def _movement(memory: Mapping[str, Any], at: int, now: float) -> dict[str, Any]:
