@@ -49,9 +49,8 @@ def run(console: Console, scale: float = 1.0) -> None:
     with two_clusters() as pair, pair.worker() as connect:
         _, *found = measure(pair, connect, [_FIRST, *amounts])
     names = list(found[0].steps)
-    table = Table(
-        "stored messages of 100 bytes", "producer stands still, s", "to the least", *(f"`{n}`, s" for n in names)
-    )
+    title = f"seconds; messages of 100 bytes, {PARTITIONS} partitions"
+    table = Table("stored messages", "producer stands still", "to the least", *names, title=title)
     least = found[0].standstill
     for one in found:
         told = [f"{one.steps[name]:.2f}" for name in names]
