@@ -585,3 +585,12 @@ def test_topic_that_is_made_anew_after_the_mirror_has_ended_hands_nobody_over(mo
     assert not committed(move.town.target.cluster, [move.town.named("g3")])[move.town.named("g3")]
     with pytest.raises(FindingsFailed, match=f"mirror-topic/{move.a.topic}"):
         content.compare(run)
+
+
+def test_topic_that_is_made_anew_after_the_mirror_has_ended_gets_no_table_of_offsets(hands: Hands) -> None:
+    run = hands.run()
+    to_the_image(run)
+    make_anew(hands.town, hands.a, Side.SOURCE)
+    with pytest.raises(FindingsFailed, match=f"mirror-topic/{hands.a.topic}"):
+        exporting.export(run, unit="two")
+    assert not list(hands.evidence.rglob("offsets-*.csv"))

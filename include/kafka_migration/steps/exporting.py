@@ -18,6 +18,7 @@ from kafka_migration.offsets import TopicPartition
 from kafka_migration.passes import Pass
 from kafka_migration.report import StepReport, Table
 from kafka_migration.run import ROLLBACK, Run
+from kafka_migration.steps import remade
 from kafka_migration.steps.common import exported_key, stop_with
 from kafka_migration.steps.gone import none_has_gone
 from kafka_migration.steps.handover import anchors_of
@@ -90,6 +91,7 @@ def _read(run: Run, read: Collection[str]) -> Rows:
     leg = leg_of(run)
     if leg is None or not leg.ended:
         raise Refused("the mirror has not come to its end; run the task `stop_mirror` first")
+    remade.refuse(run, leg, "telling where each offset has gone")
     topics = describe_topics(run.clusters.origin, read)
     return read_table(
         run.clusters.origin,
