@@ -9,7 +9,7 @@ from kafka_migration.sides import Side
 
 
 def rollback(steps: Steps) -> None:
-    if steps.copies:
+    if steps.copied_back:
         bring_back(steps)
     elif steps.twice:
         by_second_instances(steps)
@@ -122,7 +122,7 @@ def by_second_instances(steps: Steps) -> None:
 
 
 def bring_back(steps: Steps) -> None:
-    """What was produced on the target is copied back, and every group is handed back as it was handed over."""
+    """What was produced on the target is copied back; who has gone is handed back, who has not reads on."""
 
     def home(unit: Unit) -> None:
         steps.in_order(
@@ -145,7 +145,7 @@ def bring_back(steps: Steps) -> None:
         steps.rehearse(),
         steps.writers_by_hand(),
         steps.stop_writers(),
-        steps.cutover(),
+        steps.cutovers(),
         steps.stop_mirror(),
         [steps.switch_producers(), steps.move_readers(home)],
         steps.compare_content(),

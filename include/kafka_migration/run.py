@@ -104,6 +104,11 @@ class Run:
         return returning or service in back.stays
 
     @property
+    def copies(self) -> bool:
+        """Whether a mirror copies to where this run goes: groups then go on at their very next message, at no seed."""
+        return self.plan.copies or (self.purpose == ROLLBACK and self.plan.copied_back)
+
+    @property
     def mirror(self) -> MirrorRunner | None:
         """What copies to where this run goes."""
         return self.mirrors.get(self.heading)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from kafka_migration.plan.model import Plan
+
 FIRST_TASK = "preflight"
 """The first task of every DAG that changes something: by it the runs of other DAGs are found."""
 
@@ -35,15 +37,15 @@ def purpose_of(dag_id: str) -> str:
     return dag_id.rpartition(".")[2]
 
 
-def parameters(purpose: str, scheme: str) -> tuple[str, ...]:
+def parameters(purpose: str, plan: Plan) -> tuple[str, ...]:
     """What runs of that purpose may be triggered with.
 
-    `disorder`, that consumers cannot run on the target: rollbacks without second instances there. `dry_run`: all but
-    those that never change anything.
+    `disorder`, that consumers cannot run on the target: rollbacks in which they would have to. `dry_run`: all but those
+    that never change anything.
     """
     if purpose not in LOCKING:
         return (REASON,)
-    if purpose == "rollback" and scheme == "producers_first":
+    if purpose == "rollback" and plan.scheme == "producers_first" and not plan.copied_back:
         return (DRY_RUN, REASON, DISORDER)
     return (DRY_RUN, REASON)
 

@@ -95,9 +95,9 @@ class Steps:
         return self._plan.order == "strict"
 
     @property
-    def copies(self) -> bool:
-        """Whether the stored messages come along."""
-        return self._plan.copies
+    def copied_back(self) -> bool:
+        """Whether a rollback brings home by a mirror what was produced on the target."""
+        return self._plan.copied_back
 
     @property
     def twice(self) -> bool:
@@ -123,15 +123,17 @@ class Steps:
 
     def look_back(self) -> Task:
         """Reads everything, changes nothing, shows the way back."""
-        return self._act(FIRST_TASK, "bringing:look" if self.copies else "back:look")
+        return self._act(FIRST_TASK, "bringing:look" if self.copied_back else "back:look")
 
     def approve_rollback(self) -> Task:
         """Asks where the plan says so, and always before a return with disorder."""
-        return self._ask("approve_rollback", "take the migration back?", "bring_back" if self.copies else "rollback")
+        return self._ask(
+            "approve_rollback", "take the migration back?", "bring_back" if self.copied_back else "rollback"
+        )
 
     def begin(self) -> Task:
         """Decides who need not leave the source, and stops the writers there where others must."""
-        return self._act("begin", "bringing:begin" if self.copies else "back:begin")
+        return self._act("begin", "bringing:begin" if self.copied_back else "back:begin")
 
     def approve_topics(self) -> Task | None:
         return self._ask_if("topics", "approve_topics", "create the topics on the target?", "topics")
@@ -166,6 +168,11 @@ class Steps:
         if unit is not None and not unit.settles:
             return None
         return self._wait("cutover", "cutover:cutover", stage=unit.name if unit else FIRST_STAGE)
+
+    def cutovers(self) -> Stage:
+        """The end offsets of everything at once: all writers have stopped."""
+        units = [unit.name for unit in self._graph.readers if unit.settles]
+        return [self.cutover(), *(self._wait(f"cutover_{name}", "cutover:cutover", stage=name) for name in units)]
 
     def source_point(self) -> Task:
         """On the way back: the cutover point of the source, where it was not frozen yet."""
@@ -311,8 +318,10 @@ class Steps:
         """Keeps the target from deleting or compacting what is copied to it, until the verdict."""
         return self._act("hold_retention", "holding:hold")
 
-    def lift_holds(self) -> Task:
+    def lift_holds(self) -> Task | None:
         """Runs only after a PASS: what was held is kept and deleted as on the source again."""
+        if not self._plan.copies:
+            return None
         return self._act("lift_holds", "holding:lift", judged=False)
 
     def start_mirror(self) -> Task:
@@ -494,7 +503,7 @@ def _dag(loaded: LoadedPlan, purpose: str) -> DAG:
         # A second run is not queued behind the first: it starts, and is refused with the first one's run id.
         max_active_runs=16,
         tags={"kafka migration", plan.scheme},
-        params={name: params[name] for name in parameters(purpose, plan.scheme)},
+        params={name: params[name] for name in parameters(purpose, plan)},
     )
 
 

@@ -104,7 +104,7 @@ def take_lock(context: Context, run: Run) -> None:
 
 def _only_known_parameters(context: Context, plan: Plan) -> None:
     """Airflow takes any key: a mistyped `dry_run` would be a real run."""
-    known = parameters(purpose_of(context["ti"].dag_id), plan.scheme)
+    known = parameters(purpose_of(context["ti"].dag_id), plan)
     unknown = sorted(set(context["dag_run"].conf or {}) - set(known))
     if unknown:
         raise Refused(

@@ -376,7 +376,8 @@ class MirroredLife(Life):
 
     def _read(self, group: str, tp: TopicPartition, side: Side) -> int:
         bench = self._town.bench(side)
-        start, end = committed(bench.cluster, [group])[group].get(tp, 0), bench.end(tp)
+        start = committed(bench.cluster, [group])[group].get(tp, 0)
+        end = read_offsets(bench.cluster, [tp], Which.STABLE)[tp]  # a mirror may have a transaction open there
         found: list[int] = []
         each_visible(
             bench.cluster, [OffsetRange(tp, start, end)], lambda _, message: found.append(int(message.value()))

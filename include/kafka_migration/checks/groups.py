@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from kafka_migration.checks.scene import ClusterScene, Scene
 from kafka_migration.findings import Finding, Status
+from kafka_migration.mirror.legs import brought_home
 from kafka_migration.offsets import OffsetRange, TopicPartition, Which
 from kafka_migration.passes import some
 from kafka_migration.visible import first_visible
@@ -179,12 +180,16 @@ def _on_target(scene: Scene) -> Iterable[Finding]:
 
 
 def _unread_on_target(scene: Scene) -> Iterable[Finding]:
-    """Before a pass seeds: a group that has read on the target before must have nothing visible left to read there."""
+    """Before a pass seeds: a group that has read on the target before must have nothing visible left to read there.
+
+    What the last rollback has brought home it reads on the source.
+    """
     ends, starts = scene.target.offsets[Which.END], scene.target.offsets[Which.START]
+    home = brought_home(scene.run.records)
     for group, consumes in scene.run.plan.groups.items():
         commits = scene.target.commits.get(group, {})
         ranges = [
-            OffsetRange(tp, max(commits[tp], starts[tp]), ends[tp])
+            OffsetRange(tp, max(commits[tp], starts[tp], home.get(tp, 0)), ends[tp])
             for tp in ends
             if tp.topic in consumes.topics and tp in commits
         ]

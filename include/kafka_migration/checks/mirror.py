@@ -1,4 +1,4 @@
-"""Can what copies do so exactly, there and back? Asked of plans whose stored messages come along."""
+"""Can what copies do so exactly, there and back? Asked of plans that name a mirror."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kafka_migration.sides import Side
 
 def check_mirrors(run: Run) -> list[Finding]:
     """What each mirror of the plan finds wrong with what runs it; that there is none for the way back."""
-    if not run.plan.copies:
+    if not run.plan.copied_back:
         return []
     found = [finding for side, mirror in run.mirrors.items() for finding in _checked(side, mirror)]
     if Side.SOURCE not in run.mirrors:

@@ -24,10 +24,14 @@ Pair = tuple[int, int]
 
 @dataclass(frozen=True)
 class Anchors:
-    """Of one partition, rising strictly in both numbers. `ended`: the last is where both ranges end, no message."""
+    """Of one partition, rising strictly in both numbers. `ended`: the last is where both ranges end, no message.
+
+    `start`: where the copied range began on both sides.
+    """
 
     pairs: tuple[Pair, ...]
     ended: bool
+    start: Pair
 
     @classmethod
     def build(cls, start: Pair, syncs: Iterable[Pair], end: Pair | None) -> Anchors:
@@ -48,17 +52,18 @@ class Anchors:
             while pairs and (pairs[-1][0] >= end[0] or pairs[-1][1] >= end[1]):
                 pairs.pop()
             pairs.append(end)
-        return cls(tuple(pairs), end is not None)
+        return cls(tuple(pairs), end is not None, start)
 
     def around(self, offset: int) -> tuple[Pair | None, Pair | None]:
         """The neighbours of an offset of the origin: the last at or below it, the first above it.
 
-        What lies at the end of the range or behind it has the end above it.
+        What lies at the end of the range or behind it has the end above it; where nothing was copied it has the start
+        below it, and nothing before that counts.
         """
-        if self.ended:
-            offset = min(offset, self.pairs[-1][0] - 1)
-        at = bisect_right(self.pairs, offset, key=lambda pair: pair[0])
-        return (self.pairs[at - 1] if at else None), (self.pairs[at] if at < len(self.pairs) else None)
+        within = min(offset, self.pairs[-1][0] - 1) if self.ended else offset
+        at = bisect_right(self.pairs, within, key=lambda pair: pair[0])
+        low = self.pairs[at - 1] if at else self.start if offset >= self.start[0] else None
+        return low, (self.pairs[at] if at < len(self.pairs) else None)
 
 
 def read_syncs(cluster: Cluster, topic: str, begin: int = 0) -> dict[TopicPartition, list[Pair]]:

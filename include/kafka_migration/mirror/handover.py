@@ -173,9 +173,15 @@ def prove_end(
     ends: Offsets,
     images: Offsets,
     ignore_timestamp: Collection[str] = (),
+    begins: tuple[Offsets, Offsets] | None = None,
 ) -> dict[TopicPartition, End]:
-    """Whether the last visible message before `ends` is the last one before `images`, of each partition."""
-    here, there = _last_visible(origin, ends, ignore_timestamp), _last_visible(destination, images, ignore_timestamp)
+    """Whether the last visible message before `ends` is the last one before `images`, of each partition.
+
+    `begins`: on both sides, the offsets before which nothing counts; None: all that is kept does.
+    """
+    first, onto = begins or ({}, {})
+    here = _last_visible(origin, ends, ignore_timestamp, first)
+    there = _last_visible(destination, images, ignore_timestamp, onto)
     return {tp: _compared(tp, here[tp], there[tp], origin, destination) for tp in ends}
 
 
@@ -203,9 +209,12 @@ def _compared(tp: TopicPartition, here: _Last, there: _Last, origin: Cluster, de
     return End(tp, equal, f"last visible messages {'are equal' if equal else 'differ'}: {where}")
 
 
-def _last_visible(cluster: Cluster, ends: Offsets, ignore_timestamp: Collection[str]) -> dict[TopicPartition, _Last]:
-    """The last visible message before each end, found by reading in growing steps backward."""
-    starts = read_several(cluster, ends, (Which.START,))[Which.START]
+def _last_visible(
+    cluster: Cluster, ends: Offsets, ignore_timestamp: Collection[str], begins: Offsets
+) -> dict[TopicPartition, _Last]:
+    """The last visible message before each end, found by reading in growing steps backward, down to `begins`."""
+    kept = read_several(cluster, ends, (Which.START,))[Which.START]
+    starts = {tp: max(start, begins.get(tp, start)) for tp, start in kept.items()}
     found = {tp: _Last(None, b"", True) for tp in ends}
     left = {tp: end for tp, end in ends.items() if end > starts[tp]}
     steps = iter(_STEPS_BACK)

@@ -106,6 +106,12 @@ class Legs:
         return self.keep(replace(leg, begin={**begin, **leg.begin}, onto={**onto, **leg.onto}, ids=known))
 
 
+def brought_home(records: Records) -> dict[TopicPartition, int]:
+    """By partition of the target: up to where the last rollback has copied it to the source."""
+    last = Legs(records).last()
+    return dict(last.end or {}) if last is not None and last.ended and last.heading is Side.SOURCE else {}
+
+
 def rising(pairs: Iterable[Pair]) -> list[Pair]:
     """Of syncs in the order in which they were written those that count: after a rewind the later copy does."""
     found: list[Pair] = []

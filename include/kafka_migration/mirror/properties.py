@@ -214,9 +214,9 @@ _IS: Mapping[Kind, Callable[[str], bool]] = {
 def check_properties(properties: Mapping[str, Value], *, scheme: str) -> list[str]:
     """What is wrong with a plan's `mirror.properties`, one line each; empty when nothing.
 
-    `scheme`: in `mirror_first` services move behind the copies, which fixes more than keeping a copy does.
+    `scheme`: but for `mirror` services move behind the copies, which fixes more than keeping a copy does.
     """
-    moves = scheme == "mirror_first"
+    moves = scheme != "mirror"
     problems = ((name, _problem(name, as_text(value), moves)) for name, value in properties.items())
     return [f"{name}: {problem}" for name, problem in problems if problem]
 

@@ -187,6 +187,14 @@ def _kinds_that_do_not_fit(plan: Plan) -> list[str]:
     found = []
     for service in plan.services:
         where = f"services: {service.name}: controller: kind: {service.controller.kind}"
+        if plan.copied_back and not plan.copies:
+            if is_manual(service):
+                found.append(f"{where}: not yet with mirror: back: it stops and starts services by itself")
+            found += [
+                f"services: {service.name}: group {c.group}: offsets: external: not yet with mirror: back: its offsets"
+                " on the source are other ones, and only the application could set them"
+                for c in service.external
+            ]
         if is_idle(service) and not plan.copies:
             found.append(f"{where}: scheme {plan.scheme} waits for what its groups read; leave the service out")
         if is_idle(service) and service.produces:

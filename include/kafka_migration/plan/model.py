@@ -312,7 +312,10 @@ class MirrorClients(Part):
 
 
 class Mirror(Part):
-    """MirrorMaker 2, which copies the stored messages: where it runs and how it is set."""
+    """MirrorMaker 2: where it runs and how it is set.
+
+    `connection` copies what is stored to the target (mirror_first), `back` what a rollback must bring home.
+    """
 
     kind: Literal["connect", "dedicated"] = Field(
         default="connect",
@@ -346,6 +349,7 @@ class Mirror(Part):
     )
     back: str | None = Field(
         default=None,
+        min_length=1,
         description="The Airflow connection (type HTTP) of a Kafka Connect cluster whose own cluster is the source: it"
         " copies back what a rollback must bring home.",
     )
@@ -363,9 +367,9 @@ class Mirror(Part):
 
     @model_validator(mode="after")
     def _of_its_kind(self) -> Mirror:
-        needed = {"connect": ("connection",), "dedicated": ("controller", "properties_file")}
+        needed = ("controller", "properties_file") if self.kind == "dedicated" else ()
         own = {"connect": ("connection",), "dedicated": _DEDICATED}
-        problems = [f"{key}: is needed by kind {self.kind}" for key in needed[self.kind] if getattr(self, key) is None]
+        problems = [f"{key}: is needed by kind {self.kind}" for key in needed if getattr(self, key) is None]
         problems += [
             f"{key}: belongs to kind {kind}"
             for kind, keys in own.items()
@@ -424,7 +428,9 @@ class Plan(Part):
     cutover: Cutover = Cutover()
     drain: Drain = Drain()
     consuming: Consuming = Consuming()
-    mirror: Mirror | None = Field(default=None, description="mirror_first: the MirrorMaker that copies what is stored.")
+    mirror: Mirror | None = Field(
+        default=None, description="The MirrorMaker that copies what is stored, or what a rollback must bring home."
+    )
     accept: tuple[Accepted, ...] = ()
     verify: Verify | None = Field(default=None, description="When what was moved is verified again by itself.")
     evidence: Evidence = Evidence()
@@ -458,16 +464,35 @@ class Plan(Part):
             for name, schemes in _APPROVALS_OF.items()
             if name in self.approvals and self.scheme not in schemes
         ]
-        if (self.scheme == "mirror_first") is (self.mirror is None):
-            problems.append(
-                "mirror: is needed by scheme mirror_first: the MirrorMaker that copies"
-                if self.mirror is None
-                else f"mirror: scheme {self.scheme} copies nothing; it belongs to mirror_first"
-            )
+        problems += self._mirror()
         problems += self._seconds()
         if problems:
             raise ValueError("\n".join(problems))
         return self
+
+    def _mirror(self) -> list[str]:
+        """What does not fit between the scheme and what copies."""
+        mirror = self.mirror
+        if self.scheme == "mirror_first":
+            if mirror is None:
+                return ["mirror: is needed by scheme mirror_first: the MirrorMaker that copies"]
+            lacks = mirror.kind == "connect" and mirror.connection is None
+            return ["mirror: connection: is needed by kind connect"] if lacks else []
+        if mirror is None:
+            return []
+        if self.scheme == "producers_later":
+            return [
+                "mirror: has no use in scheme producers_later: on the way back the second instances read what the"
+                " target has; a copy of it would be read twice"
+            ]
+        problems = []
+        if mirror.kind == "dedicated":
+            problems.append("mirror: kind: dedicated: what brings home runs on Kafka Connect; say back alone")
+        if mirror.connection:
+            problems.append(f"mirror: connection: scheme {self.scheme} copies nothing to the target; say back alone")
+        if not mirror.back:
+            problems.append(f"mirror: back: is needed: scheme {self.scheme} copies only what a rollback brings home")
+        return problems
 
     def _seconds(self) -> list[str]:
         """What does not fit between the scheme and second instances."""
@@ -505,6 +530,11 @@ class Plan(Part):
     def copies(self) -> bool:
         """Whether the stored messages come along: groups then go on behind what they have read, not at a seed."""
         return self.scheme == "mirror_first"
+
+    @property
+    def copied_back(self) -> bool:
+        """Whether a rollback copies what was produced on the target to the source, instead of its being read there."""
+        return self.copies or self.mirror is not None
 
     def service(self, name: str) -> Service:
         return next(s for s in self.services if s.name == name)

@@ -36,6 +36,8 @@ from kafka_migration.steps.common import (
 from kafka_migration.steps.drain import positions_now
 from kafka_migration.visible import count_visible
 
+_FORTH = "goes to the target first, drains it, then returns"
+
 
 @dataclass(frozen=True)
 class Way:
@@ -51,10 +53,13 @@ class Way:
 def look(run: Run) -> StepReport:
     """What is true, and the way back as a table; changes nothing. Raises `FindingsFailed` where there is none."""
     report = something_to_take_back(run)
-    report.findings = accept([*report.findings, *_losses(run), *controllers_answer(run)], run.plan.acceptances)
+    found = [*report.findings, *_begun_with_a_mirror(run), *_losses(run), *controllers_answer(run)]
+    report.findings = accept(found, run.plan.acceptances)
     stop_with(report, "looking for the way back")
-    report.tables += [_table(ways(run)), observations_table("Services", observe_all(_all(run)))]
+    way = ways(run)
+    report.tables += [_table(way), observations_table("Services", observe_all(_all(run)))]
     report.findings += _disorder(run)
+    report.notes += without_a_mirror(run, way)
     report.summary = f"the way back of {len(run.plan.services)} services to the source"
     topics = moved_topics(run.current)
     partitions = read_several(run.clusters.source, _partitions(run), (Which.END,))[Which.END]
@@ -134,6 +139,19 @@ def ways(run: Run) -> list[Way]:
     return found
 
 
+def without_a_mirror(run: Run, found: Iterable[Way]) -> list[str]:
+    """Where somebody must go to the target, or leaves something unread there: that a mirror would bring it home."""
+    if run.plan.scheme != "producers_first":
+        return []
+    names = [way.service for way in found if (way.words == _FORTH or (way.stays and way.unread))]
+    if not names:
+        return []
+    return [
+        f"{', '.join(names)} has to run on the target to read what is there, since the plan names no mirror to the"
+        " source. With one (`mirror: back`) it would be copied there: nothing unread, in order, and nobody needs to go."
+    ]
+
+
 def unread_on_target(run: Run) -> dict[str, int]:
     """By group: visible messages on the target that it has not read there, counted by reading them."""
     there = run.headed(Side.TARGET).current
@@ -198,7 +216,7 @@ def _words(run: Run, name: str, stays: bool, left: int, on_target: bool) -> str:
         return "stays on the source: nothing is there for it on the target"
     if on_target:
         return "drains the target, then returns to where it left the source"
-    return "goes to the target first, drains it, then returns"
+    return _FORTH
 
 
 def _now(seen: Mapping[str, Observation], name: str) -> str:
@@ -275,6 +293,21 @@ def _losses(run: Run) -> list[Finding]:
     ]
 
 
+def _begun_with_a_mirror(run: Run) -> list[Finding]:
+    """Who reads on the target what a mirror has begun to copy home would read it twice."""
+    if not run.way_back.note("brought") or run.way_back.finished:
+        return []
+    return [
+        Finding(
+            "rollback-mirror/begun",
+            Status.FAIL,
+            "an earlier rollback has begun to bring home by a mirror what is on the target",
+            "the same plan, with `mirror: back`",
+            "put `mirror` into the plan again, and finish it as it was begun",
+        )
+    ]
+
+
 def _all_frozen(run: Run, service: Service) -> bool:
     there = run.headed(Side.TARGET).current
     return all(there.points(stage) for stage in stages_read(run, [service]))
@@ -306,7 +339,8 @@ def _disorder(run: Run) -> list[Finding]:
             f"{way.service} stays on the source: {way.unread:,} messages of the target stay unread, and it goes on"
             " there with messages that were written after them",
             "each message read once, in order",
-            "leave `disorder` off where the service can run on the target",
+            "leave `disorder` off where the service can run on the target, or name a mirror to the source"
+            " (`mirror: back`): what is unread is then brought home, in order",
         )
         for way in ways(run)
         if way.stays and way.unread

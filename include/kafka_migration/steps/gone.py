@@ -1,12 +1,13 @@
-"""Of a rollback where stored messages were copied: which services have gone to the target, or may have.
+"""Of a rollback that copies back: which services have gone to the target, or may have, and with them which topics.
 
 A controller sees where its service runs. What is in a person's hands is told by Kafka and by what was recorded; in
-doubt it has gone: then everything is brought home, and the person is asked.
+doubt it has gone: then everything is brought home, and the person is asked. An attempt may have been killed before it
+recorded anything: so what the target holds, and what groups have read there, counts as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from kafka_migration.groups.commits import committed
 from kafka_migration.groups.describe import describe_groups
@@ -16,8 +17,9 @@ from kafka_migration.run import Run
 from kafka_migration.services.controller import Observation, State
 from kafka_migration.services.registry import is_idle
 from kafka_migration.sides import Side
-from kafka_migration.steps.common import handover_key, observe_all
+from kafka_migration.steps.common import handover_key, moved_topics, observe_all
 from kafka_migration.steps.mirroring import leg_of
+from kafka_migration.steps.produced import target_starts, written_there
 from kafka_migration.visible import first_visible
 
 
@@ -33,7 +35,12 @@ def has_gone(run: Run, name: str, seen: Observation) -> bool:
 
 
 def none_has_gone(run: Run, services: Iterable[str]) -> bool:
-    """Whether all of these are still where they were. Their groups then stand where they stood."""
+    """Whether all of these are still where they were. Their groups then stand where they stood.
+
+    Where only what comes home is copied, `begin` has decided it.
+    """
+    if not run.plan.copies:
+        return any(run.stays(name) for name in services)
     seen = observe_all({name: run.controllers[name] for name in services})
     return not any(has_gone(run, name, o) for name, o in seen.items())
 
@@ -58,3 +65,57 @@ def _wrote(run: Run, service: Service) -> bool:
     behind = [OffsetRange(tp, image, ends[tp]) for tp, image in images.items() if ends[tp] > image]
     seen = first_visible(run.clusters.target, behind).values()
     return any(found.first is not None or not found.complete for found in seen)
+
+
+def services_gone(run: Run, seen: Mapping[str, Observation]) -> set[str]:
+    """The services that were switched, run there, or of which a group has read something there."""
+    there = run.headed(Side.TARGET).current
+    seeds = there.seeds
+    commits = committed(run.clusters.target, seeds)
+    has_read = {g for g, mine in seeds.items() if any(commits[g].get(tp, seed) > seed for tp, seed in mine.items())}
+    return {
+        service.name
+        for service in run.plan.services
+        if has_gone(run, service.name, seen[service.name]) or has_read.intersection(service.groups)
+    }
+
+
+def staying(run: Run, gone: Collection[str]) -> set[str]:
+    """The services that read and have not left the source: their groups stand where they stood.
+
+    A unit stays as a whole: who shares a group with one that has gone has left as well.
+    """
+    return {
+        name
+        for unit in run.graph.readers
+        if not set(gone).intersection(unit.services)
+        for name in unit.services
+        if run.plan.service(name).consumes
+    }
+
+
+def topics_gone(run: Run, gone: Collection[str]) -> list[str]:
+    """The topics that the target continues: written there, or by nobody, or read there by a service that has gone.
+
+    None where nothing was written there and nobody has gone.
+    """
+    grown = {tp.topic for tp in written_there(run, target_starts(run))}
+    if not gone and not grown:
+        return []
+    read = {topic for name in gone for topic in run.plan.service(name).reads}
+    return [
+        topic
+        for topic in moved_topics(run.headed(Side.TARGET).current)
+        if topic in grown or topic in read or not (w := run.plan.writers(topic)) or any(s.name in gone for s in w)
+    ]
+
+
+def writers_on_source(run: Run, topics: Collection[str], seen: Mapping[str, Observation]) -> list[str]:
+    """The services that run on the source and write one of these topics."""
+    return [
+        s.name
+        for s in run.plan.services
+        if set(topics).intersection(s.produces)
+        and seen[s.name].state is State.RUNNING
+        and seen[s.name].side is Side.SOURCE
+    ]

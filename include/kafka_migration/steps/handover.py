@@ -29,6 +29,7 @@ from kafka_migration.steps import holding, remade, repeats
 from kafka_migration.steps.common import (
     check_window,
     exported_key,
+    goes_on_from,
     handover_key,
     note_members,
     observe_all,
@@ -53,10 +54,13 @@ def rehearse(run: Run) -> StepReport:
     if leg is None or leg.ended:
         return StepReport("nothing to rehearse: the mirror has reached the cutover point, or copies nothing")
     remade.refuse(run, leg, "rehearsing the handover")
-    groups = {group: c for group, c in run.plan.groups.items() if c.offsets == "group"}
-    external = [group for group in run.plan.groups if group not in groups]
+    here = {g for s in run.plan.services if not run.stays(s.name) for g in s.groups}
+    groups = {group: c for group, c in run.plan.groups.items() if c.offsets == "group" and group in here}
+    external = [group for group, c in run.plan.groups.items() if c.offsets != "group"]
     if run.purpose != ROLLBACK:
         note_members(run, external)
+    if not here:
+        return StepReport(f"nothing to rehearse: no group has left the {run.heading}")
     mapped = _map(run, groups, committed(run.clusters.origin, groups))
     findings = _findings(run, mapped, "as it stands now")
     current.keep(
@@ -223,8 +227,14 @@ def _map(
     anchors = anchors_of(run, leg)
     wanted = [tp for tp in first if any(tp.topic in c.topics for c in groups.values())]
     offsets = read_several(run.clusters.origin, wanted, (Which.START, Which.END))
+    # Who returns without an offset on the target has read nothing there: it stands where it was to begin.
+    began = {g: goes_on_from(run.headed(Side.TARGET).current, g) for g in groups} if run.purpose == ROLLBACK else {}
     positions = [
-        Position(group, tp, commits.get(group, {}).get(tp, _uncommitted(consumes, offsets, cutover, tp)))
+        Position(
+            group,
+            tp,
+            {**began.get(group, {}), **commits.get(group, {})}.get(tp, _uncommitted(consumes, offsets, cutover, tp)),
+        )
         for group, consumes in groups.items()
         if consumes.offsets == "group"
         for tp in sorted(wanted)
@@ -244,9 +254,10 @@ def _map(
 def anchors_of(run: Run, leg: Leg) -> dict[TopicPartition, Anchors]:
     """Of each partition all that is known, over every leg of the plan: their ends, and what the mirrors told.
 
-    A group may stand in the range of an earlier leg.
+    A group may stand in the range of an earlier leg; but where a plan copies only what comes home, between two legs
+    stands on the source what was never copied.
     """
-    legs = Legs(run.records).all()
+    legs = Legs(run.records).all() if run.plan.copies else [leg]
     known: dict[TopicPartition, set[Pair]] = {}
     for one in legs:
         for tp, pairs in one.pairs().items():

@@ -25,6 +25,7 @@ from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import ROLLBACK, Run
 from kafka_migration.steps import holding, remade, repeats
 from kafka_migration.steps.common import check_window, moved_topics, stop_with
+from kafka_migration.steps.produced import target_starts, written_there
 from kafka_migration.topics.describe import describe_topics, partitions_of, topic_names
 from kafka_migration.visible import first_visible
 from kafka_migration.waiting import Look, Outcome
@@ -74,24 +75,25 @@ def start(run: Run) -> StepReport:
     mirror = runner(run)
     if run.dry_run:
         return StepReport(f"would start {mirror}")
-    current = open_pass(run.records) if run.purpose != ROLLBACK else run.current
+    if run.purpose != ROLLBACK:
+        open_pass(run.records)
     if ended(run):
         return StepReport(f"nothing to do: {mirror} has reached the cutover point and stays stopped")
-    ids = remade.ids_now(run.clusters, moved_topics(current))  # first: what is read below is of these topics or later
-    partitions = partitions_of(run.clusters.origin, moved_topics(current))
+    topics = copied_topics(run)
+    ids = remade.ids_now(run.clusters, topics)  # first: what is read below is of these topics or later
+    partitions = partitions_of(run.clusters.origin, topics)
     leg = leg_of(run) or _next_leg(run, partitions, ids)
     remade.refuse(run, leg, f"starting {mirror}")
     new = [tp for tp in partitions if tp not in leg.begin]
     if new:
-        first = read_several(run.clusters.origin, new, (Which.START,))[Which.START]
         onto = read_several(run.clusters.destination, new, (Which.END,))[Which.END]
-        leg = Legs(run.records).add(leg, first, onto, ids)
+        leg = Legs(run.records).add(leg, _first_to_copy(run, new), onto, ids)
     check_window(run, f"starting {mirror}")
     renewed = holding.renewed(run)
     changes = mirror.create(leg.begin)
     mirror.resume()
     return StepReport(
-        f"{mirror} copies {len(partitions)} partitions of {len(moved_topics(current))} topics",
+        f"{mirror} copies {len(partitions)} partitions of {len(topics)} topics",
         findings=renewed,
         tables=[
             Table(
@@ -108,12 +110,19 @@ def _next_leg(run: Run, partitions: list[TopicPartition], ids: remade.Ids) -> Le
     """Recorded before anything is copied: who is killed here finds the same numbers again.
 
     The first begins with what the origin still has, a later one where the last ended. One that was begun to the same
-    side and did not come to its end is gone on with.
+    side and did not come to its end is gone on with. Where a plan copies nothing but what comes home, each begins anew
+    where the target ended before its pass wrote there, onto the end of the source.
     """
     legs = Legs(run.records)
     last = legs.last()
     if last is not None and not last.ended and last.heading is run.heading:
         leg = last
+    elif not run.plan.copies:
+        runner(run).remove()  # how far it came in an earlier pass says nothing of topics that were made anew since
+        begin = _first_to_copy(run, partitions)
+        onto = read_several(run.clusters.destination, partitions, (Which.END,))[Which.END]
+        number = 0 if last is None else last.number + 1
+        leg = legs.keep(Leg(number, run.heading, begin, onto, syncs_from=_syncs_end(run), ids=ids))
     elif last is not None and last.ended:
         begin, onto = last.starts_next(run.heading)
         leg = legs.keep(Leg(last.number + 1, run.heading, begin, onto, syncs_from=_syncs_end(run), ids=last.ids))
@@ -125,6 +134,18 @@ def _next_leg(run: Run, partitions: list[TopicPartition], ids: remade.Ids) -> Le
         leg = legs.keep(Leg(0, run.heading, first, ends, syncs_from=_syncs_end(run), ids=ids))
     run.current.keep(_LEG, leg.number)
     return leg
+
+
+def copied_topics(run: Run) -> list[str]:
+    """What is copied: all topics of the pass; of a rollback that only brings home, those that the target continues."""
+    return moved_topics(run.current) if run.plan.copies else list(run.way_back.note("brought") or ())
+
+
+def _first_to_copy(run: Run, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
+    """What the origin still has; of what is only brought home nothing that was there before its pass wrote there."""
+    first = read_several(run.clusters.origin, partitions, (Which.START,))[Which.START]
+    began = {} if run.plan.copies else target_starts(run)
+    return {tp: max(start, began.get(tp, start)) for tp, start in first.items()}
 
 
 def _syncs_end(run: Run) -> int:
@@ -276,6 +297,8 @@ def _stopped(run: Run) -> StepReport:
     Raises `FindingsFailed` where the last visible messages of both sides differ.
     """
     if copies_nothing(run):
+        if not run.dry_run:
+            _nothing_left_behind(run)
         return StepReport(_NOTHING)
     mirror = runner(run)
     if run.dry_run:
@@ -283,13 +306,14 @@ def _stopped(run: Run) -> StepReport:
     leg = leg_of(run)
     if leg is None:
         raise Refused(f"{mirror} has not been started; run the task `start_mirror` first")
+    _nothing_left_behind(run)
     ends = points(run, run.current)
     before = mirror.state()
     mirror.stop()
     changes = [Change(f"{mirror}", before, mirror.state())]
     images = leg.image or read_several(run.clusters.destination, ends, (Which.END,))[Which.END]
     again = repeats.told(run, repeats.rewinds_of(run, leg))
-    findings = [*holding.renewed(run), *again, *remade.look(run.clusters, leg.ids), *_proved(run, ends, images)]
+    findings = [*holding.renewed(run), *again, *remade.look(run.clusters, leg.ids), *_proved(run, leg, ends, images)]
     if leg.image is None:
         stop_with(StepReport(changes=changes, findings=findings), "proving that the mirror has copied everything")
         Legs(run.records).keep(replace(leg, end=ends, image=images))
@@ -309,12 +333,32 @@ def _stopped(run: Run) -> StepReport:
 
 
 def points(run: Run, current: Pass) -> dict[TopicPartition, int]:
-    """By partition: the cutover point of the cluster that is left."""
-    return current.latest_points(stage for stage in run.graph.stages if current.points(stage))
+    """By partition of what is copied: the cutover point of the cluster that is left."""
+    topics = set(copied_topics(run))
+    found = current.latest_points(stage for stage in run.graph.stages if current.points(stage))
+    return {tp: end for tp, end in found.items() if tp.topic in topics}
 
 
-def _proved(run: Run, ends: Offsets, images: Offsets) -> list[Finding]:
-    proofs = prove_end(run.clusters.origin, run.clusters.destination, ends, images, stamped(run, ends))
+def _nothing_left_behind(run: Run) -> None:
+    """Of a rollback that only brings home: nothing was written to a topic of which nothing is copied. Raises `Refused`.
+
+    `begin` has looked; a service that came to life on the target since may have written there.
+    """
+    if run.plan.copies:
+        return
+    topics = set(copied_topics(run))
+    behind = written_there(run, {tp: at for tp, at in target_starts(run).items() if tp.topic not in topics})
+    if behind:
+        raise Refused(
+            f"messages were written to the target since the rollback began, to {some(behind)}, of which nothing is"
+            " copied: they would be left behind. Clear the task `begin` with all that comes behind it."
+        )
+
+
+def _proved(run: Run, leg: Leg, ends: Offsets, images: Offsets) -> list[Finding]:
+    # What lies before the first leg of a plan that copies nothing else is not the same on both sides.
+    begins = None if run.plan.copies else (leg.begin, leg.onto)
+    proofs = prove_end(run.clusters.origin, run.clusters.destination, ends, images, stamped(run, ends), begins)
     wrong = [p for p in proofs.values() if not p.equal]
     return [
         Finding(

@@ -14,8 +14,8 @@ from kafka_migration.report import Table
 from kafka_migration.run import ROLLBACK, Run
 from kafka_migration.services.controller import State
 from kafka_migration.sides import Side
-from kafka_migration.steps.back import ways
-from kafka_migration.steps.bringing import way_back
+from kafka_migration.steps.back import ways, without_a_mirror
+from kafka_migration.steps.bringing import way_back, why
 from kafka_migration.steps.common import observe_all, points_for
 from kafka_migration.steps.exporting import exported, shown_columns
 from kafka_migration.steps.gone import none_has_gone
@@ -111,18 +111,18 @@ def rollback(run: Run) -> str | None:
         else "Nothing is lost and, with `order: strict`, the order of every key is kept."
     )
     text = f"The services go back to {run.clusters.source}. Topics and offsets on the target stay as they are. {order}"
-    rows = tuple((way.service, way.now, way.unread, way.words) for way in ways(run))
+    found = ways(run)
+    text = " ".join([text, *without_a_mirror(run, found)])
+    rows = tuple((way.service, way.now, way.unread, way.words) for way in found)
     return _said(text, Table("", ("service", "now", "unread on the target", "then"), rows))
 
 
 def bring_back(run: Run) -> str | None:
-    """Before a migration is taken back whose stored messages were copied."""
+    """Before a migration is taken back by a mirror."""
     if run.way_back.finished or "rollback" not in run.plan.approvals:
         return None
-    text = (
-        f"The services go back to {run.clusters.source}. What was produced on the target since the cutover is copied"
-        " back first, and every group goes on at its next message: nothing is lost, and the order of every key is kept."
-    )
+    seen = observe_all({s.name: run.controllers[s.name] for s in run.plan.services})
+    text = f"The services go back to {run.clusters.source}. {why(run, seen)} Every group goes on at its next message."
     return _said(text, way_back(run))
 
 

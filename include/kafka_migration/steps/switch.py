@@ -44,9 +44,9 @@ def switch_producers(run: Run, unit: str) -> StepReport:
     current = run.current
     changes: list[Change] = []
     if not run.dry_run:
-        # On the way back no group is without an offset: it has one from before it left. Where the stored messages come
-        # along it gets one before it starts.
-        missing = seeds_missing(run) if run.heading is Side.TARGET and not run.plan.copies else []
+        # On the way back no group is without an offset: it has one from before it left. Where messages are copied it
+        # gets one before it starts.
+        missing = seeds_missing(run) if run.heading is Side.TARGET and not run.copies else []
         if missing:
             raise Refused(
                 f"groups {', '.join(missing)} have no seed on the {run.heading} yet; run the task that seeds them"
@@ -59,7 +59,8 @@ def switch_producers(run: Run, unit: str) -> StepReport:
             if not current.switched(s.name) and not current.leaving(s.name) and s.name not in stays
             for g in s.groups
         }
-        changes = ensure_seeds(run, current, unmoved)
+        # Behind a copy each group is handed over by itself; who has not left stands where it stood, and not at a seed.
+        changes = [] if run.copies else ensure_seeds(run, current, unmoved)
     report = move(run, current, services, "producers")
     report.changes = [*changes, *report.changes]
     return report
@@ -217,7 +218,7 @@ def move(run: Run, current: Pass, services: Sequence[str], what: str) -> StepRep
         data={
             "services": list(services),
             "moved": [c.service.name for c in to_move],
-            **({"standstill": _stood_still(run, current, services)} if run.plan.copies else {}),
+            **({"standstill": _stood_still(run, current, services)} if run.copies else {}),
         },
     )
 

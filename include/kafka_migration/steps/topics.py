@@ -179,7 +179,7 @@ def _differences(run: Run, source: Mapping[str, Topic], target: Mapping[str, Top
         finding
         for name in source
         if name in target
-        for finding in compare(source[name], lifted(target[name], holds), by_number=run.plan.copies)
+        for finding in compare(source[name], lifted(target[name], holds), by_number=run.plan.copied_back)
     ]
 
 
