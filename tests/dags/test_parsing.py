@@ -196,6 +196,25 @@ def test_rollback_of_scheme_2_starts_the_originals_before_the_producers_return(
     assert set(headings(dag)) == {"source"}
 
 
+def test_rollback_with_a_mirror_copies_back_and_sends_nobody_to_the_target(
+    dags_of: Callable[..., dict[str, DAG]],
+) -> None:
+    made = dags_of(shop() + "mirror: {{back: connect}}\n")
+    dag = made["rollback"]
+    assert order_of(dag) == [
+        *("preflight", "approve_rollback", "begin", "start_mirror", "caught_up", "rehearse", "stop_writers"),
+        *("cutover", "cutover_depot", "stop_mirror", "switch_producers.api"),
+        *("depot.handover", "depot.consuming", "books.handover", "books.consuming"),
+        *("compare_content", "evidence", "gate"),
+    ]
+    assert dag.get_task("stop_mirror").upstream_task_ids == {"cutover", "cutover_depot"}
+    for task in ("switch_producers.api", "depot.handover", "books.handover"):
+        assert dag.get_task(task).upstream_task_ids >= {"stop_mirror"}, "nobody writes or reads there before"
+    assert set(headings(dag)) == {"source"}
+    assert set(dag.params) == {"dry_run", "reason"}, "nobody stays with something unread"
+    assert "stop_mirror" not in order_of(made["migrate"]), "only the way back is another"
+
+
 def test_person_is_asked_on_the_way_there_and_on_the_way_back(dags_of: Callable[..., dict[str, DAG]]) -> None:
     by_hand = "{{kind: supervisor, connection: shop, program: books, env_file: books.env}}"
     made = dags_of(shop().replace(by_hand, "{{kind: manual}}"))
@@ -245,7 +264,8 @@ def test_person_has_a_task_between_the_stop_and_the_start_where_stored_messages_
 
 
 def test_evidence_waits_for_every_task_and_the_gate_for_the_evidence(dags_of: Callable[..., dict[str, DAG]]) -> None:
-    for text in (shop(), shop(order="relaxed"), shop("producers_later", "relaxed")):
+    home = shop() + "mirror: {{back: connect}}\n"
+    for text in (shop(), shop(order="relaxed"), shop("producers_later", "relaxed"), home):
         for dag in dags_of(text).values():
             others = set(dag.task_ids) - {"evidence", "gate"}
             assert dag.get_task("evidence").get_flat_relative_ids(upstream=True) == others

@@ -1,4 +1,4 @@
-"""Plans of scheme mirror_first: what they need, what they may not hold, how their graph is made."""
+"""Plans with a mirror: what they need, what they may not hold, how the graph of mirror_first is made."""
 
 from __future__ import annotations
 
@@ -64,13 +64,76 @@ def test_demo_has_one_such_plan() -> None:
     assert (plan.mirror.connection, plan.mirror.back) == ("connect_target", "connect_source")
 
 
-def test_mirror_is_needed_and_belongs_to_this_scheme_alone() -> None:
+def test_mirror_is_needed_where_stored_messages_are_copied() -> None:
     assert told(lambda d: d.pop("mirror")) == ["mirror: is needed by scheme mirror_first: the MirrorMaker that copies"]
+    assert told(lambda d: d["mirror"].pop("connection")) == ["mirror: connection: is needed by kind connect"]
 
-    def other_scheme(data: Data) -> None:
-        data.update(scheme="producers_first", approvals=[])
 
-    assert "mirror: scheme producers_first copies nothing; it belongs to mirror_first" in told(other_scheme)
+SHOP = (_PLANS.parents[1] / "plans" / "orders.yaml").read_text()
+
+
+def with_mirror(text: str, **keys: Any) -> Data:
+    data: Data = yaml.safe_load(text)
+    return {**data, "mirror": keys}
+
+
+@pytest.mark.parametrize("order", ["strict", "relaxed"])
+def test_producers_first_may_name_a_mirror_that_only_brings_home(order: str) -> None:
+    data = {**with_mirror(SHOP, back="connect_source"), "order": order}
+    plan = parse_plan(yaml.safe_dump(data), Path("orders.yaml")).plan
+    assert (plan.copies, plan.copied_back) == (False, True)
+    without = parse_plan(SHOP, Path("orders.yaml")).plan
+    assert (without.copies, without.copied_back) == (False, False)
+
+
+def manual(data: Data) -> None:
+    service(data, "billing").update(controller={"kind": "manual"})
+
+
+def external(data: Data) -> None:
+    service(data, "billing")["consumes"][0].update(offsets="external")
+
+
+@pytest.mark.parametrize(
+    ("mirror", "change", "problem"),
+    [
+        ({}, None, "mirror: back: is needed: scheme producers_first copies only what a rollback brings home"),
+        (
+            {"connection": "connect_target", "back": "connect_source"},
+            None,
+            "mirror: connection: scheme producers_first copies nothing to the target; say back alone",
+        ),
+        (
+            {"back": "connect_source"},
+            lambda d: d.update(scheme="producers_later", order="relaxed"),
+            "mirror: has no use in scheme producers_later",
+        ),
+        (
+            {"back": "connect_source", "properties": {"sync.topic.configs.enabled": True}},
+            None,
+            "mirror: properties: sync.topic.configs.enabled",
+        ),
+        (
+            {"back": "connect_source"},
+            manual,
+            "services: billing: controller: kind: manual: not yet with mirror: back",
+        ),
+        (
+            {"back": "connect_source"},
+            external,
+            "services: billing: group billing: offsets: external: not yet with mirror: back: its offsets on the source",
+        ),
+    ],
+)
+def test_mirror_that_only_brings_home_is_refused_where_it_could_not(
+    mirror: Data, change: Callable[[Data], object] | None, problem: str
+) -> None:
+    data = with_mirror(SHOP, **mirror)
+    if change is not None:
+        change(data)
+    with pytest.raises(PlanError) as refused:
+        parse_plan(yaml.safe_dump(data), Path("orders.yaml"))
+    assert any(line.startswith(problem) for line in refused.value.problems), refused.value.problems
 
 
 @pytest.mark.parametrize(

@@ -245,8 +245,8 @@ def _without_record(task: str, state: str | None) -> Step:
 
 
 def _proved(evidence: Evidence, where: str, messages: int) -> dict[str, str]:
-    """What was shown of messages: of a scheme that copies them that they are equal, else that they were read."""
-    if evidence.scheme == "mirror_first":
+    """What was shown of messages: where they are copied that they are equal, else that they were read."""
+    if evidence.copied:
         compared, still = evidence.compared, evidence.standstill
         again = f"; {compared.repeated:,} are there more than once" if compared and compared.repeated else ""
         return {

@@ -229,11 +229,18 @@ class Evidence(Part):
     pauses: tuple[Pause, ...]
     data_docs: str | None = Field(description="A link beside this file to the coverage suite's own page.")
     compared: Compared | None = Field(
-        description="mirror_first: what comparing the copies with their originals showed."
+        description="Where messages were copied: what comparing the copies with their originals showed."
     )
-    standstill: Standstill | None = Field(description="mirror_first: the longest time that a writer was stopped.")
+    standstill: Standstill | None = Field(
+        description="Where messages were copied: the longest time that a writer was stopped."
+    )
     holds: tuple[str, ...] = Field(
         description="What was held when this was written, and how to lift it; a run that passed lifts it by itself."
     )
     plan_digest: str
     plan_text: str
+
+    @property
+    def copied(self) -> bool:
+        """Whether messages are copied in such a run, and the copies compared, rather than read on both clusters."""
+        return any(step.task == "compare_content" for step in self.steps)
