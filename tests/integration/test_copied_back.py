@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import pytest
 from tests.conftest import RunningCluster
 from tests.integration.scene import Daemon, MirroredLife, Town, found, move, move_all, to_the_cutover, until_done
+from tests.integration.workbench import eventually
 
 from demo.connect import ConnectWorker
 from kafka_migration.errors import FindingsFailed, Refused
@@ -183,10 +184,14 @@ def test_consumers_that_have_not_left_read_on_and_nobody_touches_them(shop: Shop
 
 
 def test_second_rollback_brings_home_only_what_its_own_pass_has_written(shop: Shop) -> None:
+    """Also of a topic that was deleted on the target in between, and made anew."""
     producers(shop)
     shop.life.turns(3)
     bring_home(shop.rollback(), shop.life)
     shop.life.turns(2)
+    admin = shop.town.target.cluster.admin
+    admin.delete_topics([shop.payments.topic])[shop.payments.topic].result(timeout=30)
+    eventually(lambda: shop.payments.topic not in admin.list_topics(timeout=10).topics, "the topic to be gone")
     move_all(shop.migration("again"), shop.life)
     shop.life.turns(2)
     shop.life.idle.add(shop.town.named("four"))
@@ -198,7 +203,8 @@ def test_second_rollback_brings_home_only_what_its_own_pass_has_written(shop: Sh
     assert leg is not None
     assert (first.number, leg.number) == (0, 1)
     assert leg.begin == starts
-    assert leg.begin[shop.payments] > first.begin[shop.payments]
+    assert leg.begin[shop.payments] == 0
+    assert leg.begin[shop.orders] > first.begin[shop.orders]
     shop.life.idle.clear()
     shop.everything_was_read_once_and_in_order()
 
@@ -252,7 +258,7 @@ def test_service_that_comes_to_life_on_the_target_behind_the_back_of_the_rollbac
     run = shop.rollback()
     assert bringing.begin(run).data["brought"] == [shop.orders.topic]
     mirroring.start(run)
-    shop.town.target.write(shop.payments, value=b"0")
+    shop.life._write(shop.payments.topic, Side.TARGET)
     handover.stop_writers(run)
     for stage in run.graph.stages:
         until_done(cutover, run, stage=stage)
@@ -260,6 +266,8 @@ def test_service_that_comes_to_life_on_the_target_behind_the_back_of_the_rollbac
         until_done(mirroring.stop_mirror, run)
     assert bringing.begin(run).data["brought"] == sorted([shop.orders.topic, shop.payments.topic])
     assert run.controllers["two"].observe().state is State.STOPPED, "its topic must end before the copies come"
+    bring_home(run, shop.life)
+    shop.everything_was_read_once_and_in_order()
 
 
 def test_way_that_was_begun_is_the_way_to_the_end(shop: Shop) -> None:
@@ -282,6 +290,21 @@ def test_drained_way_that_has_sent_producers_home_is_not_ended_by_a_mirror(shop:
     with pytest.raises(FindingsFailed) as refused:
         bringing.look(shop.rollback("other"))
     assert found(refused.value.report, "rollback-mirror/begun").status is Status.FAIL
+
+
+def test_mirror_that_is_named_when_consumers_could_not_go_forth_takes_it_from_there(shop: Shop) -> None:
+    """One had gone to the target for what is there, the others had not, and are behind on the source."""
+    shop.life.idle |= {shop.town.named("four"), shop.town.named("three")}
+    shop.life.turn()
+    producers(shop)
+    shop.life.turns(2)
+    without = shop.town.run(shop.without_mirror(), "back", ROLLBACK)
+    assert drained_back.begin(without).data["stays"] == []
+    move(without.headed(Side.TARGET), without.graph.unit("five"), shop.life)
+    shop.life.turn()
+    reports = bring_home(shop.rollback("with a mirror"), shop.life)
+    assert reports["begin"].data["stays"] == ["four", "three"]
+    shop.everything_was_read_once_and_in_order()
 
 
 def test_without_a_mirror_the_way_back_says_what_one_would_do(shop: Shop) -> None:

@@ -77,18 +77,20 @@ def begin(run: Run) -> StepReport:
 
 
 def _decide(run: Run, seen: Mapping[str, Observation]) -> None:
-    """Recorded by the first attempt. What is brought home can become more until it has been: see `stop_mirror`."""
+    """Recorded by the first attempt. What is brought home can become more until it has been: see `stop_mirror`.
+
+    A rollback without a mirror may have decided before who stays, and sent others to the target since.
+    """
     back = run.way_back
     gone = services_gone(run, seen)
-    if run.plan.copies:
-        copies = must_copy(run, seen)
-    else:
+    copies = must_copy(run, seen)
+    if not run.plan.copies:
         brought = sorted({*(back.note("brought") or ()), *topics_gone(run, gone)})
         back.keep("brought", brought)
         copies = bool(brought)
+    if back.note("copies") is None:
+        back.keep("stays", sorted(staying(run, gone)))  # by this a migration knows that it is being taken back
     back.keep("copies", copies)
-    if back.note("stays") is None:  # the last: by this a migration knows that it is being taken back
-        back.keep("stays", sorted(staying(run, gone)))
 
 
 def _stop_writers(run: Run, seen: Mapping[str, Observation]) -> list[Change]:
@@ -111,7 +113,7 @@ def way_back(run: Run) -> Table:
     seen = _seen(run)
     gone = services_gone(run, seen)
     copies = must_copy(run, seen)
-    stays = run.way_back.stays or staying(run, gone)
+    stays = run.way_back.stays if run.way_back.note("copies") is not None else staying(run, gone)
     stop = set() if run.plan.copies else set(writers_on_source(run, topics_gone(run, gone), seen))
     rows = []
     for service in run.plan.services:
