@@ -34,6 +34,15 @@ def test_before_the_start_nothing_is_known() -> None:
     assert Anchors.build((50, 0), [], (90, 40)).around(49) == (None, (50, 0))
 
 
+def test_where_nothing_was_copied_what_lies_before_the_range_does_not_count() -> None:
+    """Else the last message before it would be compared with what the other side has got since."""
+    nothing = Anchors.build((50, 70), [], (50, 70))
+    assert nothing.around(50) == ((50, 70), (50, 70))
+    assert nothing.around(49) == (None, (50, 70))
+    only_markers = Anchors.build((50, 70), [], (53, 70))
+    assert only_markers.around(53) == ((50, 70), (53, 70))
+
+
 def test_of_what_was_copied_again_the_later_copy_counts() -> None:
     syncs = [(0, 0), (100, 100), (200, 200), (120, 250), (220, 350)]
     assert pairs((0, 0), syncs) == ((0, 0), (100, 100), (120, 250), (220, 350))
