@@ -58,7 +58,7 @@ class Shop:
         return self.town.run(self.plan, run_id, ROLLBACK, dry_run=dry_run)
 
     def without_mirror(self) -> Plan:
-        return self.plan.model_validate({**self.plan.model_dump(), "mirror": None})
+        return self.plan.model_validate({**self.plan.model_dump(exclude_unset=True), "mirror": None})
 
     def sides(self) -> dict[str, Side | None]:
         return {name: one.observe().side for name, one in self.rollback().controllers.items()}
@@ -316,4 +316,4 @@ def test_without_a_mirror_the_way_back_says_what_one_would_do(shop: Shop) -> Non
 
 
 def approving(plan: Plan) -> Plan:
-    return plan.model_validate({**plan.model_dump(), "approvals": ["rollback"]})
+    return plan.model_validate({**plan.model_dump(exclude_unset=True), "approvals": ["rollback"]})
