@@ -390,3 +390,31 @@ def test_failed_task_is_told_with_its_cause_and_started_again(pair: Pair) -> Non
     pair.connect.configure(mirror.name, connector_config(pair.flow(tp), [tp.topic]))
     pair.await_position(mirror, tp, 1)
     assert mirror.restart_failed() == []
+
+
+def test_broker_that_is_restarted_while_it_is_copied_to_loses_and_repeats_nothing(
+    source: RunningCluster, unique: Callable[[str], str], tmp_path: Path
+) -> None:
+    with (
+        KafkaCluster("restarted", tmp_path / "restarted") as cluster,
+        ConnectWorker("restarted", cluster.bootstrap_servers, tmp_path / "worker") as worker,
+    ):
+        destination = Workbench(cluster.bootstrap_servers, Side.TARGET)
+        pair = Pair(Workbench(source.bootstrap_servers), destination, Connect(ConnectAccess(worker.url)), unique, [])
+        [tp] = pair.topic("a")
+        produce(pair.origin, tp, range(6000))
+        mirror = pair.mirror(tp, **SLOW)
+        mirror.create({tp: 0})
+        mirror.resume()
+        eventually(lambda: destination.end(tp) > 100, "some to be copied", 90)
+        cluster.stop()
+        cluster.start()
+        cluster.wait_ready()
+        assert len(read(destination, tp)) < 6000, "restarted while it copied"
+
+        def copied() -> bool:
+            mirror.restart_failed()  # as the wait does
+            return pair.connect.positions(mirror.name).get(tp) == 6000
+
+        eventually(copied, "all to be copied", 120)
+        assert [copy.value for copy in read(destination, tp)] == [str(n).encode() for n in range(6000)]

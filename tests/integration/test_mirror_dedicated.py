@@ -111,8 +111,9 @@ def test_exactly_the_declared_range_is_copied_byte_for_byte_also_where_it_is_kil
     stopped = pair.town.target.end(tp)
     logged = len(pair.maker.log)
     pair.maker.daemon.control("startProcess", pair.maker.name, False)
-    nothing = "No source->target replication flows"
-    eventually(lambda: nothing in pair.maker.log[logged:], "what somebody started to end", 60)
+    eventually(
+        lambda: "No source->target replication flows" in pair.maker.log[logged:], "what somebody started to end", 60
+    )
     mirror.stop()
     assert pair.town.target.end(tp) == stopped
 

@@ -594,3 +594,20 @@ def test_topic_that_is_made_anew_after_the_mirror_has_ended_gets_no_table_of_off
     with pytest.raises(FindingsFailed, match=f"mirror-topic/{hands.a.topic}"):
         exporting.export(run, unit="two")
     assert not list(hands.evidence.rglob("offsets-*.csv"))
+
+
+def test_mirror_that_says_running_and_copies_nothing_fails_its_wait(move: Move) -> None:
+    run = move.run()
+    preflight.preflight(run)
+    topics.create(run)
+    mirroring.start(run)
+    end, mirror = move.town.source.end(move.a), run.mirrors[Side.TARGET]
+    eventually(lambda: move.town.workers[Side.TARGET].positions(mirror.name).get(move.a) == end, "all to be copied", 90)
+    with move.town.source.open_transaction(move.a):
+        move.town.source.write(move.a, 1_500)
+        brief = mirroring.caught_up.prepare(run, {})
+        look = mirroring.caught_up.look(run.clusters, brief, {}, run.now())
+        assert look.outcome is Outcome.WAITING
+        look = mirroring.caught_up.look(run.clusters, brief, look.memory, run.now() + 301)
+    assert look.outcome is Outcome.FAILED
+    assert "the mirror says RUNNING and has copied nothing for 30" in look.why
