@@ -209,7 +209,7 @@ class CaughtUpStep:
                 memory,
                 "retention has overtaken the mirror; these were deleted before they were copied:\n  "
                 + "\n  ".join(overtaken)
-                + "\nRaise the retention of the topics, empty them on the target, and begin a new pass by a rollback.",
+                + f"\nRaise the retention of the topics. Then {remade.ANEW.format(what='these topics')}.",
             )
         left = sum(offsets[Which.END][tp] - at[tp] for tp in known)
         kept = _remember(memory, sum(at.values()), sum(offsets[Which.END].values()), now)

@@ -18,6 +18,12 @@ from kafka_migration.sides import Side
 from kafka_migration.steps.common import stop_with
 from kafka_migration.topics.ids import topic_ids
 
+ANEW = (
+    "roll back, delete {what} on the target and the mirror's connector with its offsets, and begin with a plan of"
+    " another name: how far copying has come is recorded under the plan's name"
+)
+"""How to copy all of it again."""
+
 Ids = Mapping[str, Mapping[str, str]]
 """By side, the id of each topic there."""
 
@@ -38,8 +44,7 @@ def look(clusters: Clusters, known: Ids) -> list[Finding]:
             f"on the {side}, topic {topic} " + (f"has the id {found}" if found else "is not there"),
             f"the topic of which copying began, of id {before}: it was deleted"
             + (" and made anew since, and what was copied of both may be mixed" if found else " since"),
-            f"copy everything anew: roll back, delete topic {topic} on the target and the mirror's connector with its"
-            " offsets, and begin with a plan of another name",
+            ANEW.format(what=f"topic {topic}"),
         )
         for side, ids in known.items()
         for topic, before in sorted(ids.items())
