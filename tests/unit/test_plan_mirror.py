@@ -165,6 +165,10 @@ def test_mirror_that_only_brings_home_is_refused_where_it_could_not(
         (dedicated(controller=None), "mirror: controller: is needed by kind dedicated"),
         (dedicated(properties_file=None), "mirror: properties_file: is needed by kind dedicated"),
         (dedicated(properties_file="mm.properties"), "mirror: properties_file: allowed are texts that match ^/"),
+        (
+            dedicated(properties={"exactly.once.support": "requested"}),
+            "mirror: properties: exactly.once.support: requested has no effect: a MirrorMaker of its own always copies",
+        ),
         (dedicated(archive="/opt/kafka.tgz"), "mirror: archive and sha512: the one is nothing without the other"),
         (dedicated(controller={"kind": "manual"}), "mirror: controller: kind: unknown value"),
         (dedicated(program=None), "mirror: controller: program: this key is missing"),

@@ -18,7 +18,7 @@ import yaml
 from pydantic import ValidationError
 
 from kafka_migration.errors import PlanError
-from kafka_migration.mirror.properties import check_client_properties, check_properties
+from kafka_migration.mirror.properties import at_least_once, check_client_properties, check_properties
 from kafka_migration.plan.graph import Graph
 from kafka_migration.plan.model import NAME, Mirror, Plan
 from kafka_migration.plan.problems import problems_of
@@ -173,6 +173,9 @@ def _mirror_program(plan: Plan, mirror: Mirror) -> list[str]:
     if spec is None:
         return []
     problems = check_controller(where, spec)
+    if at_least_once(mirror.properties):
+        told = "requested has no effect: a MirrorMaker of its own always copies exactly once; leave it out"
+        problems.append(f"mirror: properties: exactly.once.support: {told}")
     keys = ("connection", "program")
     return problems or [
         f"{where}: program: is that of service {service.name}; a mirror needs one of its own"
