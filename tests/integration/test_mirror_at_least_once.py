@@ -54,15 +54,20 @@ def test_killed_worker_repeats_what_is_counted_and_groups_go_on_behind_it(town: 
     mirror = run.mirrors[Side.TARGET]
     copied = Copied(town.source, town.target, a, mirror.syncs_topic)
     copied.fill(1_000, chance, transactions=True)
-    copied.fill(12_000, chance)
-    copied.fill(1_000, chance, transactions=True)
-    set_commits(town.source.cluster, {begun: {a: 5}, inside: {a: 50}, done: {a: town.source.end(a)}})
+    set_commits(town.source.cluster, {group: {a: 5} for group in (begun, inside, done)})
 
     report = preflight.preflight(run)
     assert found(report, "mirror-worker/at-least-once").status is Status.WARN
     assert "copies at least once" in found(report, "mirror-worker/all").seen
     topics.create(run)
     try:
+        mirroring.start(run)
+        last = town.source.visible_offsets(a)[-1]
+        eventually(lambda: town.workers[Side.TARGET].positions(mirror.name).get(a) == last + 1, "what is there", 90)
+        mirror.stop()  # that much is stored, and copied once
+        copied.fill(12_000, chance)
+        copied.fill(1_000, chance, transactions=True)
+        set_commits(town.source.cluster, {done: {a: town.source.end(a)}})
         mirroring.start(run)
         kill_while_it_copies(copied, worker)
         until_done(mirroring.caught_up, run, timeout=120)
@@ -80,6 +85,7 @@ def test_killed_worker_repeats_what_is_counted_and_groups_go_on_behind_it(town: 
         again = repeats.rewinds_of(run, leg)[a]
         assert len(again) <= KILLS
         assert repeated <= sum(r.again for r in again) <= repeated + KILLS * 200
+        assert min(again, key=lambda r: r.up).up > last
         assert again[0].down == min(copies[1] for copies in twice.values())
 
         verdicts = copied.judged([0, copied.end[0], *chance.choices(range(copied.end[0]), k=400)])
