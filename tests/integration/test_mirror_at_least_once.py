@@ -84,9 +84,10 @@ def test_killed_worker_repeats_what_is_counted_and_groups_go_on_behind_it(town: 
         assert repeated > 0, "killed between two flushes, it must repeat"
         again = repeats.rewinds_of(run, leg)[a]
         assert len(again) <= KILLS
-        assert repeated <= sum(r.again for r in again) <= repeated + KILLS * 200
+        assert repeated <= sum(r.again for r in again)
         assert min(again, key=lambda r: r.up).up > last
-        assert again[0].down == min(copies[1] for copies in twice.values())
+        first = min(copies[1] for copies in twice.values())
+        assert again[0].down >= first, "a mirror that was killed at once has told nothing"
 
         verdicts = copied.judged([0, copied.end[0], *chance.choices(range(copied.end[0]), k=400)])
         assert set(verdicts) <= {Verdict.EXACT, Verdict.AT_END, Verdict.REPEATS}, verdicts
@@ -107,7 +108,7 @@ def test_killed_worker_repeats_what_is_counted_and_groups_go_on_behind_it(town: 
         report = content.compare(run)
         compared = found(report, f"content/{a.topic}")
         assert compared.status is Status.WARN
-        assert f"{repeated:,} messages are there more than once, first {a}@{again[0].down}:repeated" in compared.seen
+        assert f"{repeated:,} messages are there more than once, first {a}@{first}:repeated" in compared.seen
         assert report.data["compared"]["repeated"] == repeated
     finally:
         mirror.remove()

@@ -1,7 +1,8 @@
 """Rewinds: where a mirror that copies at least once was killed, and has copied again what it had copied before.
 
 MirrorMaker tells it in its offset syncs: behind a sync for one message comes one for an earlier message, further on
-(measured: exactly one in each partition for each kill). Mirrors that copy exactly once have none.
+(measured). One that is killed before it has told anything shows only by more copies between two syncs than the origin
+has offsets there (seen as well). Mirrors that copy exactly once have none.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def rewinds(start: Pair, syncs: Iterable[Pair]) -> list[Rewind]:
     for up, down in syncs:
         if up < start[0] or down <= told[-1][1]:  # of another range, or of a task that outlived the next one's start
             continue
-        if told[-1][0] >= up:
+        if told[-1][0] >= up or down - told[-1][1] > up - told[-1][0]:
             before = [pair for pair in told if pair[0] <= up]
             found.append(Rewind(up, down, down - before[-1][1]))
             told = [pair for pair in told if pair[0] < up]
