@@ -97,7 +97,8 @@ def test_what_a_step_leaves_for_people_lies_beside_the_evidence(
     assert run_dag("acts.migrate").state == "success"
     [file] = [Path(file) for file in files]
     assert file.read_text() == "topic\n"
-    assert file.parent == next(airflow_home.evidence.glob("acts/migrate/*/steps")).parent
+    assert file.parent.parent == airflow_home.evidence / "acts" / "migrate"
+    assert list((file.parent / "steps").glob("second.*.json")), "beside the steps of this very run"
 
 
 def test_a_dry_run_cannot_write_records(airflow_home: AirflowHome, run_dag: Callable[..., Ended]) -> None:
