@@ -109,4 +109,5 @@ def _run(pair: Pair, connect: Connect, topic: str) -> Run:
         }
     )
     clusters = Clusters(pair.source, pair.target, workers={Side.TARGET: connect})
-    return Run(plan, "migrate", "bench", clusters, {}, MemoryRecords(), mirrors=build_mirrors(plan, clusters))
+    mirrors = build_mirrors(plan, clusters, lambda name: {})
+    return Run(plan, "migrate", "bench", clusters, {}, MemoryRecords(), mirrors=mirrors)
