@@ -1,4 +1,4 @@
-"""The coverage suite on the real Great Expectations: what holds passes, and each broken promise names its row."""
+"""The suites on the real Great Expectations: what holds passes, and each broken promise names its row."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import socket
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
@@ -13,8 +14,12 @@ from urllib.parse import unquote
 import pytest
 
 from kafka_migration.findings import Finding, Status, accept, verdict
+from kafka_migration.offsets import TopicPartition
+from kafka_migration.verification.content_expectations import CONTENT, judge_counts
 from kafka_migration.verification.coverage import CoverageRow
-from kafka_migration.verification.expectations import data_docs_link, judge_coverage
+from kafka_migration.verification.differences import ContentResult, Kind
+from kafka_migration.verification.expectations import judge_coverage
+from kafka_migration.verification.suite import data_docs_link
 
 GOOD = CoverageRow(
     topic="orders",
@@ -164,6 +169,66 @@ def test_every_failing_row_of_many_is_named() -> None:
     rows = [replace(GOOD, partition=n, origin_left=n % 2) for n in range(500)]
     named = {f.id for f in judge(*rows) if f.stops}
     assert named == {f"coverage-origin-left/orders/{n}/billing" for n in range(1, 500, 2)}
+
+
+def compared(number: int, origin: int = 90, destination: int = 90, equal: int = 90, **counts: int) -> ContentResult:
+    return ContentResult(
+        TopicPartition("orders", number),
+        origin_visible=origin,
+        destination_visible=destination,
+        equal=equal,
+        counts=Counter({Kind(kind): count for kind, count in counts.items()}),
+    )
+
+
+def judged(*results: ContentResult, at_least_once: bool = False) -> dict[str, Status]:
+    """What is no PASS; every rule is told."""
+    findings = judge_counts(results, at_least_once=at_least_once, run_name="run", docs_folder=None)
+    assert {f.id.partition("/")[0] for f in findings} == {f"content-{rule.id}" for rule in CONTENT.rules}
+    return {f.id: f.status for f in findings if f.status is not Status.PASS}
+
+
+@pytest.mark.parametrize(
+    ("broken", "rules"),
+    [
+        pytest.param({"destination": 89, "equal": 89, "missing": 1}, {"missing", "surplus"}, id="missing"),
+        pytest.param({"destination": 91, "extra": 1}, {"extra", "surplus"}, id="extra"),
+        pytest.param({"destination": 92, "repeated": 2}, {"repeated", "surplus"}, id="repeated"),
+        pytest.param({"equal": 89, "altered": 1}, {"altered"}, id="altered"),
+        pytest.param({"equal": 89, "misplaced": 1}, {"misplaced"}, id="misplaced"),
+        pytest.param({"origin": 91, "destination": 91}, {"origin-sum", "destination-sum"}, id="neither"),
+    ],
+)
+def test_copies_whose_counts_differ_name_their_partition_and_only_that(broken: dict[str, int], rules: set[str]) -> None:
+    assert judged(compared(0), compared(1)) == {}
+    assert judged(compared(0), compared(7, **broken)) == {f"content-{rule}/orders/7": Status.FAIL for rule in rules}
+
+
+def test_repeats_alone_are_a_warning_where_the_plan_lets_messages_be_copied_again() -> None:
+    twice = compared(7, destination=92, repeated=2)
+    warned = {"content-repeated/orders/7": Status.WARN, "content-surplus/orders/7": Status.WARN}
+    assert judged(twice, at_least_once=True) == warned
+    lost_as_well = compared(7, destination=91, equal=89, repeated=2, missing=1)
+    assert judged(lost_as_well, at_least_once=True)["content-surplus/orders/7"] is Status.FAIL
+
+
+def test_nothing_is_claimed_of_a_partition_that_could_not_be_read_whole() -> None:
+    def whole(*results: ContentResult) -> dict[str, str]:
+        found = judge_counts(results, at_least_once=False, run_name="run", docs_folder=None)
+        return {f.id: f.seen for f in found if f.status is Status.PASS}
+
+    unread = [replace(compared(7, destination=40, equal=40), destination_complete=False), compared(8, 0, 0, 0)]
+    unread[1].deleted = "offsets 0 to 10 of [0, 90) on the origin"
+    told = whole(compared(0), *unread)
+    assert told.pop("content-one-row/all") == "held for 3 of 3 rows"
+    assert set(told.values()) == {"held for 1 of 3 rows"}
+    assert set(whole(*unread)) == {"content-one-row/all"}
+    certain = replace(compared(7, destination=40, equal=40, altered=1), destination_complete=False)
+    assert judged(compared(0), certain) == {"content-altered/orders/7": Status.FAIL}
+
+
+def test_of_a_compacted_topic_former_messages_of_a_key_are_not_counted_against_it() -> None:
+    assert judged(compared(0), replace(compared(7, 80, 30, 20), by_key=True)) == {}
 
 
 def test_data_docs_of_an_earlier_run_stay(tmp_path: Path) -> None:

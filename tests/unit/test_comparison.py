@@ -14,6 +14,7 @@ from kafka_migration.offsets import TopicPartition
 from kafka_migration.verification.by_key import ByKey
 from kafka_migration.verification.comparison import ORIGIN
 from kafka_migration.verification.content import ContentResult, RangePair, judge_content
+from kafka_migration.verification.content_expectations import ContentRow
 from kafka_migration.verification.digest import digest
 from kafka_migration.verification.in_order import InOrder
 
@@ -132,6 +133,9 @@ def test_whatever_is_done_to_a_stream_the_counts_add_up(seed: int) -> None:
     assert result.equal + altered + missing == len(before)
     assert result.equal + altered + more == len(after)
     assert result.different <= 2 * edits
+    row = ContentRow.of(result)
+    assert (row.origin_unaccounted, row.destination_unaccounted) == (0, 0)
+    assert row.surplus == len(after) - len(before)
 
 
 def test_what_could_not_be_read_is_no_difference_and_no_pass() -> None:

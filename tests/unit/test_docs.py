@@ -16,6 +16,8 @@ from kafka_migration.plan.load import parse_plan
 from kafka_migration.plan.model import NOT_YET_KEYS, NOT_YET_VALUES
 from kafka_migration.plan.schema import plan_schema
 from kafka_migration.sides import Side
+from kafka_migration.verification.content_expectations import CONTENT
+from kafka_migration.verification.expectations import COVERAGE
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -172,22 +174,22 @@ def _text(node: ast.AST) -> str:
 
 
 def _finding_prefixes() -> Iterator[str]:
-    """What stands before the slash in the id of each `Finding(...)`.
+    """What stands before the slash in the id of each `Finding(...)`, and the rules of each suite.
 
-    What varies there is the rule in the coverage suite, elsewhere the side.
+    What varies there is the side.
     """
+    yield from (f"{suite.name}-{rule.id}" for suite in (COVERAGE, CONTENT) for rule in suite.rules)  # type: ignore[attr-defined]
     for file in SOURCES:
         tree = ast.parse(file.read_text(encoding="utf-8"))
         calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
-        rules = [_text(call.args[0]) for call in calls if call.func.id == "_Rule"]  # type: ignore[attr-defined]
         for call in calls:
             if call.func.id != "Finding" or not call.args:  # type: ignore[attr-defined]
                 continue
             prefix, slash, _ = _text(call.args[0]).partition("/")
             if slash and _ANYTHING not in prefix:
                 yield prefix
-            elif slash:
-                yield from (prefix.replace(_ANYTHING, each) for each in rules or list(Side))
+            elif slash and prefix != _ANYTHING:  # where all varies it is a suite's
+                yield from (prefix.replace(_ANYTHING, each) for each in Side)
 
 
 def _keys(schema: dict[str, Any], part: dict[str, Any], path: str) -> Iterator[tuple[str, tuple[str, str]]]:

@@ -227,7 +227,9 @@ class Evidence(Part):
     coverage: tuple[CoverageEntry, ...]
     drains: tuple[DrainCurve, ...]
     pauses: tuple[Pause, ...]
-    data_docs: str | None = Field(description="A link beside this file to the coverage suite's own page.")
+    data_docs: str | None = Field(
+        description="A link beside this file to the own page of the suite that judged coverage or copies."
+    )
     compared: Compared | None = Field(
         description="Where messages were copied: what comparing the copies with their originals showed."
     )

@@ -11,6 +11,8 @@ from kafka_migration.steps.common import stop_with
 from kafka_migration.steps.mirroring import leg_of, stamped
 from kafka_migration.topics.describe import describe_topics
 from kafka_migration.verification.content import ContentResult, Kind, RangePair, compare_content, judge_content
+from kafka_migration.verification.content_expectations import judge_counts
+from kafka_migration.verification.suite import data_docs_page
 
 
 def compare(run: Run) -> StepReport:
@@ -52,11 +54,14 @@ def compare(run: Run) -> StepReport:
         "repeated": sum(r.counts[Kind.REPEATED] for r in results.values()),
         "first": next((str(d) for r in results.values() for d in r.differences), None),
     }
+    again = repeats.allowed(run)
+    found = judge_content(results, again)
+    found += judge_counts(results.values(), at_least_once=again, run_name=run.run_id, docs_folder=run.documents)
     report = StepReport(
         summary=f"{compared['messages']:,} messages of {len(results)} partitions are equal on both clusters",
         tables=[_table(run, results)],
-        findings=[*renewed, *accept(judge_content(results, repeats.allowed(run)), run.plan.acceptances)],
-        data={"compared": compared},
+        findings=[*renewed, *accept(found, run.plan.acceptances)],
+        data={"compared": compared, **data_docs_page(run.documents)},
     )
     stop_with(report, "comparing what was copied")
     current.keep("compared", compared)
@@ -66,9 +71,9 @@ def compare(run: Run) -> StepReport:
 def _table(run: Run, results: dict[TopicPartition, ContentResult]) -> Table:
     return Table(
         "Copied messages",
-        ("partition", f"visible on the {run.leaving}", f"visible on the {run.heading}", "equal", "differences"),
+        ("partition", f"visible on the {run.leaving}", f"visible on the {run.heading}", "equal", *Kind),
         tuple(
-            (str(tp), r.origin_visible, r.destination_visible, r.equal, r.different)
+            (str(tp), r.origin_visible, r.destination_visible, r.equal, *(r.counts[kind] for kind in Kind))
             for tp, r in sorted(results.items())
         ),
     )

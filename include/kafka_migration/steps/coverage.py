@@ -8,7 +8,8 @@ from kafka_migration.run import ROLLBACK, Run
 from kafka_migration.steps.back import unread_on_target
 from kafka_migration.steps.common import stop_with
 from kafka_migration.verification.coverage import CoverageRow, cover, totals
-from kafka_migration.verification.expectations import data_docs_link, judge_coverage
+from kafka_migration.verification.expectations import judge_coverage
+from kafka_migration.verification.suite import data_docs_page
 
 
 def coverage(run: Run) -> StepReport:
@@ -33,12 +34,10 @@ def coverage(run: Run) -> StepReport:
         # Where every group stays on the source there is nothing that a row could prove.
         findings = judge_coverage(rows, run_name=run.run_id, docs_folder=run.documents) if rows or not staying else []
         findings += staying
-    link = data_docs_link(run.documents) if run.documents else None
-    page = {"data_docs": f"{run.documents.name}/{link}"} if run.documents and link else {}
     report = StepReport(
         tables=[_table(run, rows, title)],
         findings=accept(findings, run.plan.acceptances),
-        data={"coverage": [row.to_json() for row in rows], **totals(rows), **page},
+        data={"coverage": [row.to_json() for row in rows], **totals(rows), **data_docs_page(run.documents)},
     )
     stop_with(report, "coverage")
     if not current.finished:
