@@ -30,6 +30,7 @@ def mirror_first(steps: Steps) -> None:
         steps.start_mirror(),
         steps.caught_up(),
         steps.rehearse(),
+        steps.verify_synchronisation(),
         steps.approve_handover(),
         steps.compare_topics(),
         steps.writers_by_hand(),

@@ -336,6 +336,10 @@ class Steps:
         """Computes and proves where every group would go on; sets nothing."""
         return self._act("rehearse", "handover:rehearse")
 
+    def verify_synchronisation(self) -> Task:
+        """Topics are listed, a canary arrives, every group's place on the target is known."""
+        return self._wait("verify_synchronisation", "synchronisation:verify_synchronisation")
+
     def approve_handover(self) -> Task | None:
         return self._ask_if("handover", "approve_handover", "stop the writers and hand the groups over?", "handover")
 

@@ -246,6 +246,7 @@ def test_person_has_a_task_between_the_stop_and_the_start_where_stored_messages_
     text = text.replace("{{group: depot, topics: [orders]}}", "{{group: depot, topics: [orders], offsets: external}}")
     made = dags_of(text + "mirror: {{connection: connect}}\napprovals: [consumers]\n")
     migrate = order_of(made["migrate"])
+    assert migrate[4:7] == ["caught_up", "rehearse", "verify_synchronisation"]
     before = migrate.index("stop_writers")
     assert migrate[before - 1 : before + 3] == ["stop_by_hand.api", "stop_writers", "cutover", "stop_mirror"]
     for dag, asked in ((made["migrate"], ["approve"]), (made["rollback"], [])):

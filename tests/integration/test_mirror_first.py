@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaException
 from tests.conftest import RunningCluster
-from tests.integration.scene import Daemon, MirroredLife, Town, look_once, until_done
+from tests.integration.copying import visible
+from tests.integration.scene import Daemon, MirroredLife, Town, found, look_once, until_done
 from tests.integration.workbench import Workbench, eventually
 
 from demo.connect import ConnectWorker
@@ -42,8 +43,9 @@ from kafka_migration.steps import (
 )
 from kafka_migration.steps.consuming import consuming
 from kafka_migration.steps.cutover import cutover
+from kafka_migration.steps.synchronisation import verify_synchronisation
 from kafka_migration.topics.create import add_partitions, set_settings
-from kafka_migration.topics.describe import describe_topics
+from kafka_migration.topics.describe import describe_topics, partitions_of
 from kafka_migration.visible import each_visible
 from kafka_migration.waiting import Outcome
 
@@ -149,6 +151,94 @@ def test_every_group_reads_every_message_once_and_in_order(move: Move) -> None:
     move.everything_was_read_once_and_in_order()
     held = describe_topics(move.town.target.cluster, [move.a.topic])[move.a.topic]
     assert held.settings["retention.ms"] == "86400000", "lifted after the gate"
+
+
+def with_canary(move: Move) -> str:
+    """Let the plan have a canary, and choose its topics by a pattern; the canary's topic."""
+    assert move.plan.mirror is not None
+    mirror = move.plan.mirror.model_copy(update={"canary": True})
+    everything = move.plan.topics.model_copy(update={"include": (f".*{move.town.suffix}",)})
+    move.plan = move.plan.model_copy(update={"mirror": mirror, "topics": everything})
+    return f"kafka-migration.canary.{move.plan.plan}"
+
+
+def to_the_rehearsal(run: Run, life: MirroredLife | None = None) -> None:
+    topics.create(run)
+    holding.hold(run)
+    mirroring.start(run)
+    until_done(mirroring.caught_up, run, meanwhile=life and life.turn)
+    handover.rehearse(run)
+
+
+def test_canary_arrives_and_every_group_is_seen_on_the_target_and_is_no_part_of_what_moves(move: Move) -> None:
+    topic = with_canary(move)
+    move.life.idle.add(move.town.named("g3"))
+    move.life.turns(3)
+    run = move.run()
+    assert found(preflight.preflight(run), "canary-topic/all").status is Status.PASS
+    to_the_rehearsal(run)
+    before = committed(move.town.source.cluster, move.plan.groups)
+    for attempt in (1, 2):
+        report = until_done(verify_synchronisation, run)
+        assert {f.id: f.status for f in report.findings} == {
+            f"canary/{topic}": Status.PASS,
+            "listed/all": Status.PASS,
+            "progress/all": Status.PASS,
+        }
+        assert 0 < report.data["canary"]["seconds"] < 30
+        sent = visible(move.town.source, TopicPartition(topic, 0))
+        assert len(sent) == attempt, "each attempt sends one of its own"
+        assert [m.value() for m in visible(move.town.target, TopicPartition(topic, 0))] == [m.value() for m in sent]
+    listed, progress = report.tables
+    assert listed.rows == tuple((name, 1, 1) for name in sorted({move.a.topic, move.b.topic}))
+    end = move.town.source.end(move.a)
+    idle = next(row for row in progress.rows if row[0] == move.town.named("g4"))
+    assert idle[:4] == (move.town.named("g4"), str(move.a), 5, end - 5)
+    value = visible(move.town.source, move.a)[5].value()
+    assert next(m.value() for m in visible(move.town.target, move.a) if m.offset() >= idle[4]) == value
+    assert committed(move.town.source.cluster, move.plan.groups) == before, "it sets nothing"
+    assert mirroring.start(run).changes == [], "the canary's topic is there, and copied already"
+    topics.parity(run)
+    handover.stop_writers(run)
+    until_done(cutover, run, stage=FIRST_STAGE)
+    until_done(mirroring.stop_mirror, run)
+    assert until_done(verify_synchronisation, run).summary.startswith("nothing to look at"), "and no canary is sent"
+    to_the_end(run, move.life)
+    move.everything_was_read_once_and_in_order()
+    compared, consumed = content.compare(move.run("again")), closing.closing_look(run).tables[-1]
+    assert compared.data["compared"]["partitions"] == 2, "not the canary's"
+    assert {row[:2]: (row[2], row[5]) for row in consumed.rows}[move.town.named("g3"), str(move.a)] == (
+        move.town.target.end(move.a),
+        "read to the end",
+    )
+
+
+def test_canary_that_a_stopped_mirror_does_not_bring_is_a_failure_and_a_late_one_is_told_as_late(move: Move) -> None:
+    topic = with_canary(move)
+    run = move.run()
+    preflight.preflight(run)
+    to_the_rehearsal(run)
+    mirror = run.mirrors[Side.TARGET]
+    mirror.stop()
+    brief = verify_synchronisation.prepare(run, {})
+    look = look_once(verify_synchronisation, run, brief, {})
+    assert look.outcome is Outcome.WAITING
+    told = found(verify_synchronisation.seen(brief, look), f"canary/{topic}")
+    assert told.status is Status.FAIL
+    assert "has not arrived yet" in told.seen
+    mirror.resume()
+    eventually(lambda: look_once(verify_synchronisation, run, brief, {}).outcome is Outcome.DONE, "the canary", 60)
+    late = verify_synchronisation.look(run.clusters, brief, {}, brief["canary"]["sent_at"] + 90)
+    again = verify_synchronisation.look(run.clusters, brief, late.memory, brief["canary"]["sent_at"] + 900)
+    assert 90 <= late.memory["seconds"] < 100
+    assert again.memory == late.memory, "what a trigger has seen is not seen later by the worker that it wakes"
+    add_partitions(move.town.source.cluster, {move.a.topic: 2})
+    listed = found(verify_synchronisation.settle(run, brief, late), f"listed/{move.a.topic}")
+    assert listed.status is Status.WARN, "the next comparison of topics makes it"
+    eventually(lambda: len(partitions_of(move.town.target.cluster, [move.a.topic])) == 2, "MirrorMaker to see it")
+    add_partitions(move.town.target.cluster, {move.a.topic: 3})
+    with pytest.raises(FindingsFailed, match=f"listed/{move.a.topic}: has 2 partitions on the source, 3 on the target"):
+        verify_synchronisation.settle(run, brief, late)
 
 
 def test_hold_that_somebody_takes_back_is_set_again_by_the_next_step(move: Move) -> None:

@@ -235,6 +235,8 @@ def _type(value: dict[str, Any]) -> str:
         return str(value["const"])
     if "enum" in value:
         return " or ".join([", ".join(value["enum"][:-1]), value["enum"][-1]])
+    if value.get("type") == "boolean":
+        return "boolean"
     if value.get("type") == "array":
         inner = _type(value["items"])
         return f"list of {'texts' if inner == 'text' else inner}"
@@ -255,6 +257,8 @@ def _default(value: dict[str, Any]) -> str:
         return "empty"
     if default is None or default == []:
         return "none"
+    if isinstance(default, bool):
+        return str(default).lower()
     if _type(value) == "duration":
         unit, seconds = next(
             (u, s) for u, s in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)) if default % s == 0 and default >= s

@@ -10,8 +10,10 @@ import pytest
 import yaml
 
 from kafka_migration.errors import PlanError
+from kafka_migration.mirror.canary import topic_of
 from kafka_migration.plan.graph import FIRST_STAGE, Graph
 from kafka_migration.plan.load import parse_plan
+from kafka_migration.plan.model import Topics
 from kafka_migration.services.registry import waits_for_person
 
 _PLANS = Path(__file__).parents[2] / "include" / "demo" / "plans"
@@ -67,6 +69,21 @@ def test_demo_has_one_such_plan() -> None:
 def test_mirror_is_needed_where_stored_messages_are_copied() -> None:
     assert told(lambda d: d.pop("mirror")) == ["mirror: is needed by scheme mirror_first: the MirrorMaker that copies"]
     assert told(lambda d: d["mirror"].pop("connection")) == ["mirror: connection: is needed by kind connect"]
+
+
+def test_canary_is_asked_for_and_belongs_to_what_copies_to_the_target() -> None:
+    mirror = parse_plan(TEXT.replace("  kind: connect\n", "  kind: connect\n  canary: true\n"), Path("o.yaml")).plan
+    assert topic_of(mirror) == f"kafka-migration.canary.{mirror.plan}"
+    assert topic_of(parse_plan(TEXT, Path("orders.yaml")).plan) is None, "the source is written to by nobody unasked"
+    with pytest.raises(PlanError, match="mirror: canary: scheme producers_first copies nothing to the target"):
+        parse_plan(yaml.safe_dump(with_mirror(SHOP, back="connect_source", canary=True)), Path("orders.yaml"))
+
+
+def test_no_plan_moves_a_topic_of_this_product_itself() -> None:
+    plan = parse_plan(TEXT, Path("orders.yaml")).plan
+    own = "kafka-migration.canary.orders"
+    for include in ((".*",), (own,)):
+        assert not plan.model_copy(update={"topics": Topics(include=include)}).includes(own)
 
 
 SHOP = (_PLANS.parents[1] / "plans" / "orders.yaml").read_text()

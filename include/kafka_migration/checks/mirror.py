@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from kafka_migration.errors import MirrorError
 from kafka_migration.findings import Finding, Status
+from kafka_migration.mirror import canary
 from kafka_migration.mirror.runner import MirrorRunner
 from kafka_migration.run import Run
 from kafka_migration.sides import Side
@@ -26,6 +27,8 @@ def check_mirrors(run: Run) -> list[Finding]:
                 "once a service has gone to the target, a rollback cannot bring home what was produced there",
             )
         )
+    if topic := canary.topic_of(run.plan):
+        found += canary.check(run.clusters, topic)
     return found
 
 

@@ -26,6 +26,8 @@ from pydantic import (
 NAME = r"[a-z0-9][a-z0-9_-]*"
 VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 LEGAL_TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+OWN_TOPICS = "kafka-migration."
+"""What names of topics begin with that this product makes for itself: no plan moves them."""
 
 Scheme = Literal["producers_first", "producers_later", "mirror_first"]
 Order = Literal["strict", "relaxed"]
@@ -45,7 +47,7 @@ RESERVED = frozenset(
     preflight approve_topics create_topics seed_groups approve_producers compare_topics switch_producers cutover
     consumers coverage evidence gate first seconds keeping_up approve_rollback begin forth source_point
     hold_retention start_mirror caught_up rehearse approve_handover stop_writers stop_mirror handover
-    compare_content lift_holds drift proof stop_by_hand
+    verify_synchronisation compare_content lift_holds drift proof stop_by_hand
     """.split()  # noqa: SIM905 - a list of words reads better
 )
 NOT_YET_VALUES = frozenset(("mirror", "failover"))
@@ -358,6 +360,11 @@ class Mirror(Part):
     )
     clients: MirrorClients = MirrorClients()
     timeout: Duration = Field(default=604800.0, description="How long the mirror may take to catch up.")
+    canary: bool = Field(
+        default=False,
+        description="mirror_first: a message of this product's own is written to the source, in a topic of its own, and"
+        " must arrive on the target.",
+    )
 
     @field_validator("properties")
     @classmethod
@@ -480,6 +487,8 @@ class Plan(Part):
             return ["mirror: connection: is needed by kind connect"] if lacks else []
         if mirror is None:
             return []
+        if mirror.canary:
+            return [f"mirror: canary: scheme {self.scheme} copies nothing to the target"]
         if self.scheme == "producers_later":
             return [
                 "mirror: has no use in scheme producers_later: on the way back the second instances read what the"
@@ -521,9 +530,11 @@ class Plan(Part):
         return problems
 
     def includes(self, topic: str) -> bool:
-        """Whether the plan's `topics` choose this topic."""
-        return any(_matches(e, topic) for e in self.topics.include) and not any(
-            _matches(e, topic) for e in self.topics.exclude
+        """Whether the plan's `topics` choose this topic. They never choose one of this product's own."""
+        return (
+            any(_matches(e, topic) for e in self.topics.include)
+            and not any(_matches(e, topic) for e in self.topics.exclude)
+            and not topic.startswith(OWN_TOPICS)
         )
 
     @property

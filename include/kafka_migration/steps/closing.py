@@ -9,6 +9,7 @@ from kafka_migration.run import ROLLBACK, VERIFY, Run
 from kafka_migration.services.controller import State
 from kafka_migration.sides import Side
 from kafka_migration.steps.common import observations_table, observe_all, recorded_points
+from kafka_migration.steps.consumption import consumption
 from kafka_migration.stragglers import find_stragglers
 
 
@@ -34,6 +35,7 @@ def closing_look(run: Run) -> StepReport:
             for s in late
         ] or [Finding("straggler/none", Status.PASS, f"nothing came behind the cutover points of {len(stages)} stages")]
         seen = observe_all(run.instances(s.name for s in run.plan.services))
+        read = consumption(run)
     except MigrationError as error:
         return StepReport(
             "the last look failed",
@@ -64,7 +66,9 @@ def closing_look(run: Run) -> StepReport:
     if not astray:
         there = f"{len(run.plan.services)} services run on the {run.heading}"
         findings.append(Finding(f"service-on-{run.heading}/all", Status.PASS, there))
-    return StepReport("last look at both clusters", tables=[observations_table("Services", seen)], findings=findings)
+    return StepReport(
+        "last look at both clusters", tables=[observations_table("Services", seen), read], findings=findings
+    )
 
 
 def finish(run: Run) -> None:

@@ -70,6 +70,9 @@ def rehearse(run: Run) -> StepReport:
             "groups": [_summed(group, [m for m in mapped if m.group == group]) for group in sorted(groups)],
         },
     )
+    for group in groups:
+        mine = {str(m.partition): [m.origin_offset, m.destination_offset] for m in mapped if m.group == group}
+        current.keep(_rehearsed_key(group), mine)
     report = StepReport(
         f"{sum(m.proved for m in mapped):,} of {len(mapped):,} positions of {len(groups)} groups are proved",
         tables=[_table(run, mapped)],
@@ -366,6 +369,22 @@ def rehearsed(current: Pass) -> list[list[object]]:
     """Of each group in the last rehearsal: its name, positions, how many are proved, not there yet, would repeat."""
     found: list[list[object]] = (current.note(_REHEARSED) or {}).get("groups", [])
     return found
+
+
+def rehearsed_positions(
+    current: Pass, groups: Iterable[str]
+) -> dict[str, dict[TopicPartition, tuple[int, int | None]]]:
+    """Of each group in the last rehearsal, by partition: where it stood, and where it would go on (None: not yet)."""
+    told = {group: current.note(_rehearsed_key(group)) for group in groups}
+    return {
+        group: {TopicPartition.parse(tp): (here, there) for tp, (here, there) in places.items()}
+        for group, places in told.items()
+        if places is not None
+    }
+
+
+def _rehearsed_key(group: str) -> str:
+    return f"{_REHEARSED}/{group}"
 
 
 def _summed(group: str, mapped: Sequence[Mapped]) -> list[object]:

@@ -15,6 +15,7 @@ from kafka_migration.clusters.protocol import speak
 from kafka_migration.errors import Refused
 from kafka_migration.evidence.words import duration
 from kafka_migration.findings import Finding, Status
+from kafka_migration.mirror import canary
 from kafka_migration.mirror.handover import prove_end
 from kafka_migration.mirror.legs import Leg, Legs
 from kafka_migration.mirror.progress import progress as progress_of
@@ -90,7 +91,9 @@ def start(run: Run) -> StepReport:
         leg = Legs(run.records).add(leg, _first_to_copy(run, new), onto, ids)
     check_window(run, f"starting {mirror}")
     renewed = holding.renewed(run)
-    changes = mirror.create(leg.begin)
+    brought = canary.topic_of(run.plan) if run.purpose != ROLLBACK else None
+    changes = canary.make(run.clusters, brought) if brought else []
+    changes += mirror.create({**leg.begin, **(canary.begins(run.clusters, brought) if brought else {})})
     mirror.resume()
     return StepReport(
         f"{mirror} copies {len(partitions)} partitions of {len(topics)} topics",
@@ -188,13 +191,8 @@ class CaughtUpStep:
             return Look(Outcome.FAILED, (), memory, remade.told(others))
         known = from_json(brief["begins"])
         progress = progress_of(clusters, brief["mirror"])
-        if progress.failures:
-            tries = memory.get("restarts", 0)
-            told = tuple(f"{task}: {trace.splitlines()[0]}" for task, trace in progress.failures.items())
-            if tries >= _RESTARTS:
-                why = "\n".join(progress.failures.values())
-                return Look(Outcome.FAILED, told, memory, f"the mirror fails again after {tries} restarts:\n{why}")
-            return Look(Outcome.AGAIN, told, {**memory, "restarts": tries + 1}, "a task of the mirror has failed")
+        if failed := failing(progress, memory):
+            return failed
         offsets = read_several(clusters.origin, known, (Which.START, Which.END))
         at = {tp: max(begin, progress.positions.get(tp, begin)) for tp, begin in known.items()}
         overtaken = [
@@ -232,6 +230,18 @@ class CaughtUpStep:
         if brief["mirror"] is None:
             return StepReport("would wait until the mirror has caught up" if run.dry_run else "nothing to wait for")
         return StepReport("the mirror has caught up", notes=list(look.lines), findings=holding.renewed(run))
+
+
+def failing(progress: Progress, memory: Mapping[str, Any]) -> Look | None:
+    """What to do about tasks of the mirror that have failed: start them again, a few times. None where none has."""
+    if not progress.failures:
+        return None
+    tries = memory.get("restarts", 0)
+    told = tuple(f"{task}: {trace.splitlines()[0]}" for task, trace in progress.failures.items())
+    if tries >= _RESTARTS:
+        why = "\n".join(progress.failures.values())
+        return Look(Outcome.FAILED, told, memory, f"the mirror fails again after {tries} restarts:\n{why}")
+    return Look(Outcome.AGAIN, told, {**memory, "restarts": tries + 1}, "a task of the mirror has failed")
 
 
 class StopStep:

@@ -12,17 +12,16 @@ from dataclasses import replace
 from kafka_migration.checks.services import is_going_back
 from kafka_migration.evidence.words import moment
 from kafka_migration.findings import Finding, Status, accept
-from kafka_migration.groups.commits import committed
 from kafka_migration.groups.describe import describe_groups
 from kafka_migration.offsets import Which, read_several
 from kafka_migration.passes import last_pass, some
-from kafka_migration.report import StepReport, Table
+from kafka_migration.report import StepReport
 from kafka_migration.run import Run
 from kafka_migration.steps import content, coverage
 from kafka_migration.steps.closing import closing_look
 from kafka_migration.steps.common import moved_topics, recorded_points, stop_with
 from kafka_migration.steps.mirroring import leg_of
-from kafka_migration.topics.describe import describe_topics, topic_names
+from kafka_migration.topics.describe import describe_topics
 from kafka_migration.topics.parity import compare
 
 
@@ -44,7 +43,6 @@ def drift(run: Run) -> StepReport:
     if why is not None:
         return StepReport(f"nothing to verify yet: {why}")
     report = closing_look(run)
-    report.tables.append(_progress(run))
     found = [*report.findings, *_groups_on_source(run), *_topics(run)]
     report.findings = accept([*found, _decommission(run, found)], run.plan.acceptances)
     report.summary = report.findings[-1].seen
@@ -142,23 +140,3 @@ def _decommission(run: Run, found: Iterable[Finding]) -> Finding:
             "nothing is written to the source, and nobody reads it",
         )
     return Finding("decommission/source", Status.PASS, f"safe to decommission the source: {since}, and nobody reads it")
-
-
-def _progress(run: Run) -> Table:
-    """Of every group what it has committed on the target, where that ends, and how far it is behind."""
-    groups = {g: c for g, c in run.plan.groups.items() if c.offsets == "group"}
-    there = topic_names(run.clusters.target)
-    commits = {
-        group: {tp: offset for tp, offset in of.items() if tp.topic in there}
-        for group, of in committed(run.clusters.target, groups).items()
-    }
-    ends = read_several(run.clusters.target, {tp for of in commits.values() for tp in of}, (Which.END,))[Which.END]
-    states = describe_groups(run.clusters.target, groups)
-    rows = []
-    for group in sorted(groups):
-        of = commits.get(group, {})
-        behind = sum(max(0, ends[tp] - offset) for tp, offset in of.items())
-        rows.append((group, states[group].state.lower(), len(states[group].members), len(of), behind))
-    return Table(
-        "Groups on the target", ("group", "state", "members", "partitions committed", "offsets behind"), tuple(rows)
-    )
