@@ -30,6 +30,7 @@ from kafka_migration.run import ROLLBACK, Run
 from kafka_migration.sides import Side
 from kafka_migration.steps import bringing, closing, content, handover, holding, mirroring, preflight, switch, topics
 from kafka_migration.steps.cutover import cutover
+from kafka_migration.steps.synchronisation import verify_synchronisation
 from kafka_migration.waiting import Outcome
 
 
@@ -192,7 +193,7 @@ def test_moved_taken_back_and_moved_again_every_message_is_read_once_and_in_orde
         town.service("two", [b], {town.named("g2"): [a]}),
         town.service("three", (), {town.named("g3"): [a, b]}),
     ]
-    mirror = maker.spec(back="connect_back", properties={"offset.lag.max": 10})
+    mirror = maker.spec(back="connect_back", canary=True, properties={"offset.lag.max": 10})
     plan = town.plan(services, scheme="mirror_first", mirror=mirror)
     life = MirroredLife(town, plan)
     life.turns(12)
@@ -226,6 +227,8 @@ def move(run: Run, life: MirroredLife) -> None:
     mirroring.start(run)
     until_done(mirroring.caught_up, run, 120, meanwhile=life.turn)
     handover.rehearse(run)
+    in_step = until_done(verify_synchronisation, run, 120)
+    assert any(f.id.startswith("canary/") for f in in_step.findings) is (run.purpose != ROLLBACK), "one way only"
     handover.stop_writers(run)
     until_done(cutover, run, stage=FIRST_STAGE)
     until_done(mirroring.stop_mirror, run)

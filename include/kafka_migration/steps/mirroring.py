@@ -91,7 +91,7 @@ def start(run: Run) -> StepReport:
         leg = Legs(run.records).add(leg, _first_to_copy(run, new), onto, ids)
     check_window(run, f"starting {mirror}")
     renewed = holding.renewed(run)
-    brought = canary.topic_of(run.plan) if run.purpose != ROLLBACK else None
+    brought = canary_topic(run)
     changes = canary.make(run.clusters, brought) if brought else []
     changes += mirror.create({**leg.begin, **(canary.begins(run.clusters, brought) if brought else {})})
     mirror.resume()
@@ -142,6 +142,11 @@ def _next_leg(run: Run, partitions: list[TopicPartition], ids: remade.Ids) -> Le
 def copied_topics(run: Run) -> list[str]:
     """What is copied: all topics of the pass; of a rollback that only brings home, those that the target continues."""
     return moved_topics(run.current) if run.plan.copies else list(run.way_back.note("brought") or ())
+
+
+def canary_topic(run: Run) -> str | None:
+    """The canary's topic, which is copied beside those; None where the plan asks for none, and on the way back."""
+    return canary.topic_of(run.plan) if run.purpose != ROLLBACK else None
 
 
 def _first_to_copy(run: Run, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:
