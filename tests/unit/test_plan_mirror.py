@@ -72,9 +72,12 @@ def test_mirror_is_needed_where_stored_messages_are_copied() -> None:
 
 
 def test_canary_is_asked_for_and_belongs_to_what_copies_to_the_target() -> None:
-    mirror = parse_plan(TEXT.replace("  kind: connect\n", "  kind: connect\n  canary: true\n"), Path("o.yaml")).plan
-    assert topic_of(mirror) == f"kafka-migration.canary.{mirror.plan}"
-    assert topic_of(parse_plan(TEXT, Path("orders.yaml")).plan) is None, "the source is written to by nobody unasked"
+    asked = parse_plan(TEXT, Path("orders.yaml")).plan
+    assert topic_of(asked) == "kafka-migration.canary.orders"
+    unasked = yaml.safe_load(TEXT)
+    del unasked["mirror"]["canary"]
+    plan = parse_plan(yaml.safe_dump(unasked), Path("orders.yaml")).plan
+    assert topic_of(plan) is None, "the source is written to by nobody unasked"
     with pytest.raises(PlanError, match="mirror: canary: scheme producers_first copies nothing to the target"):
         parse_plan(yaml.safe_dump(with_mirror(SHOP, back="connect_source", canary=True)), Path("orders.yaml"))
 
