@@ -11,7 +11,6 @@ from collections.abc import Collection, Iterable, Mapping
 
 from kafka_migration.groups.commits import committed
 from kafka_migration.groups.describe import describe_groups
-from kafka_migration.offsets import OffsetRange, Which, read_several
 from kafka_migration.plan.model import Service
 from kafka_migration.run import Run
 from kafka_migration.services.controller import Observation, State
@@ -20,7 +19,6 @@ from kafka_migration.sides import Side
 from kafka_migration.steps.common import handover_key, moved_topics, observe_all
 from kafka_migration.steps.mirroring import leg_of
 from kafka_migration.steps.produced import target_starts, written_there
-from kafka_migration.visible import first_visible
 
 
 def has_gone(run: Run, name: str, seen: Observation) -> bool:
@@ -61,10 +59,7 @@ def _wrote(run: Run, service: Service) -> bool:
     if leg is None or leg.image is None:
         return False
     images = {tp: image for tp, image in leg.image.items() if tp.topic in service.produces}
-    ends = read_several(run.clusters.target, images, (Which.END,))[Which.END]
-    behind = [OffsetRange(tp, image, ends[tp]) for tp, image in images.items() if ends[tp] > image]
-    seen = first_visible(run.clusters.target, behind).values()
-    return any(found.first is not None or not found.complete for found in seen)
+    return bool(written_there(run, images))
 
 
 def services_gone(run: Run, seen: Mapping[str, Observation]) -> set[str]:

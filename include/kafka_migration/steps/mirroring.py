@@ -65,6 +65,15 @@ def runner(run: Run) -> MirrorRunner:
     return run.mirror
 
 
+def kept_running(run: Run) -> MirrorRunner:
+    """The mirror, what had failed of it started again: that is told in the log."""
+    mirror = runner(run)
+    restarted = mirror.restart_failed()
+    if restarted:
+        run.log.warning("restarted: %s", ", ".join(restarted))
+    return mirror
+
+
 def start(run: Run) -> StepReport:
     """Create the mirror stopped, with the offsets from which it shall copy, and let it run. Repeatable.
 
@@ -178,10 +187,7 @@ class CaughtUpStep:
         if run.dry_run or leg is None or leg.ended:
             return {"mirror": None}
         remade.refuse(run, leg, "waiting for the mirror")
-        mirror = runner(run)
-        restarted = mirror.restart_failed()
-        if restarted:
-            run.log.warning("restarted: %s", ", ".join(restarted))
+        mirror = kept_running(run)
         return {
             "mirror": mirror.watched.to_json(),
             "begins": to_json(leg.begin),
@@ -266,10 +272,7 @@ class StopStep:
         if run.dry_run or leg is None or leg.ended:
             return {"mirror": None}
         remade.refuse(run, leg, "waiting for the mirror's end")
-        mirror = runner(run)
-        restarted = mirror.restart_failed()
-        if restarted:
-            run.log.warning("restarted: %s", ", ".join(restarted))
+        mirror = kept_running(run)
         return {
             "mirror": mirror.watched.to_json(),
             "begins": to_json(leg.begin),
