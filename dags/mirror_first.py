@@ -21,7 +21,6 @@ def mirror_first(steps: Steps) -> None:
             steps.consuming(unit),
         )
 
-    gate = steps.gate()
     steps.in_order(
         steps.preflight(),
         steps.approve_topics(),
@@ -40,9 +39,9 @@ def mirror_first(steps: Steps) -> None:
         [steps.switch_producers(), steps.move_readers(move)],
         steps.compare_content(),
         steps.evidence(),
-        gate,
+        steps.gate(),
+        steps.lift_holds(),
     )
-    steps.in_order(gate, steps.lift_holds())
 
 
 for dag in migration_dags("mirror_first", mirror_first):

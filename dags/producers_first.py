@@ -23,15 +23,17 @@ def producers_first(steps: Steps) -> None:
         steps.preflight(),
         steps.approve_topics(),
         steps.create_topics(),
+        steps.start_history(),
         steps.seed_groups(),
         steps.approve_producers(),
         steps.compare_topics(),
         steps.switch_producers(),
         steps.cutover(),
         steps.move_readers(move),
-        steps.coverage(),
+        [steps.coverage(), steps.history()],
         steps.evidence(),
         steps.gate(),
+        steps.lift_holds(),
     )
 
 

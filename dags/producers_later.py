@@ -26,6 +26,7 @@ def producers_later(steps: Steps) -> None:
         steps.preflight(),
         steps.approve_topics(),
         steps.create_topics(),
+        steps.start_history(),
         steps.seed_groups(),
         steps.seconds(start),
         steps.approve_producers(),
@@ -33,9 +34,10 @@ def producers_later(steps: Steps) -> None:
         steps.switch_producers(),
         [steps.cutover(), steps.keeping_up()],
         steps.move_readers(move),
-        steps.coverage(),
+        [steps.coverage(), steps.history()],
         steps.evidence(),
         steps.gate(),
+        steps.lift_holds(),
     )
 
 

@@ -46,6 +46,7 @@ def in_order(steps: Steps) -> None:
     steps.in_order(
         steps.look_back(),
         steps.approve_rollback(),
+        steps.stop_history(),
         steps.begin(),
         there.source_point(),
         there.move_readers(forth, "forth"),
@@ -55,6 +56,7 @@ def in_order(steps: Steps) -> None:
         steps.coverage(),
         steps.evidence(),
         steps.gate(),
+        steps.lift_holds(),
     )
 
 
@@ -81,6 +83,7 @@ def at_once(steps: Steps) -> None:
     steps.in_order(
         steps.look_back(),
         steps.approve_rollback(),
+        steps.stop_history(),
         steps.begin(),
         target.source_point(),
         steps.switch_producers(),
@@ -89,6 +92,7 @@ def at_once(steps: Steps) -> None:
         steps.coverage(),
         steps.evidence(),
         steps.gate(),
+        steps.lift_holds(),
     )
 
 
@@ -110,6 +114,7 @@ def by_second_instances(steps: Steps) -> None:
     steps.in_order(
         steps.look_back(),
         steps.approve_rollback(),
+        steps.stop_history(),
         steps.begin(),
         steps.seconds(start),
         steps.switch_producers(),
@@ -118,6 +123,7 @@ def by_second_instances(steps: Steps) -> None:
         steps.coverage(),
         steps.evidence(),
         steps.gate(),
+        steps.lift_holds(),
     )
 
 
@@ -135,10 +141,10 @@ def bring_back(steps: Steps) -> None:
             steps.consuming(unit),
         )
 
-    gate = steps.gate()
     steps.in_order(
         steps.look_back(),
         steps.approve_rollback(),
+        steps.stop_history(),
         steps.begin(),
         steps.start_mirror(),
         steps.caught_up(),
@@ -150,9 +156,9 @@ def bring_back(steps: Steps) -> None:
         [steps.switch_producers(), steps.move_readers(home)],
         steps.compare_content(),
         steps.evidence(),
-        gate,
+        steps.gate(),
+        steps.lift_holds(),
     )
-    steps.in_order(gate, steps.lift_holds())
 
 
 for dag in rollback_dags(rollback):

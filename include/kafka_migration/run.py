@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from kafka_migration.clusters.client import Clusters
 from kafka_migration.errors import EvidenceError
+from kafka_migration.mirror.connect import ConnectMirror
 from kafka_migration.mirror.runner import MirrorRunner
 from kafka_migration.passes import Pass, WayBack, current_pass, last_pass
 from kafka_migration.plan.graph import Graph
@@ -38,7 +39,8 @@ class Run:
 
     `clusters` reaches source and target and says which of them services go to; `controllers` the services by name,
     `seconds` the second instances of those that have one; `records` outlives the run.
-    `mirrors`: by the side that it copies to, the mirror of a plan that has one.
+    `mirrors`: by the side that it copies to, the mirror of a plan that has one. `history`: what copies the stored
+    messages under prefixed names, beside a move that copies nothing.
     `dry_run`: everything is read and shown, nothing is changed. `disorder`: of a rollback, that consumers cannot run on
     the target and stay on the source, though what is on the target is unread. `other_plans`: what else is planned here.
     `documents`: a local folder for pages that a step leaves beside the evidence; None where there is none. `leave`:
@@ -53,6 +55,7 @@ class Run:
     records: Records
     seconds: Controllers = field(default_factory=dict)
     mirrors: Mapping[Side, MirrorRunner] = field(default_factory=dict)
+    history: ConnectMirror | None = None
     dry_run: bool = False
     disorder: bool = False
     other_plans: Sequence[Plan] = ()

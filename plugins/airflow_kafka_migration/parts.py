@@ -320,7 +320,7 @@ class Steps:
 
     def lift_holds(self) -> Task | None:
         """Runs only after a PASS: what was held is kept and deleted as on the source again."""
-        if not self._plan.copies:
+        if not self._plan.copies and not self._plan.history:
             return None
         return self._act("lift_holds", "holding:lift", judged=False)
 
@@ -383,6 +383,22 @@ class Steps:
     def compare_content(self) -> Task:
         """Every copied message is compared with its original."""
         return self._act("compare_content", "content:compare")
+
+    def start_history(self) -> Task | None:
+        """What is stored begins to be copied under prefixed names, where the plan says so."""
+        return self._act("start_history", "history:start") if self._plan.history else None
+
+    def history(self) -> Task | None:
+        """What is stored is copied up to the cutover point, and every copy compared with its original."""
+        if not self._plan.history:
+            return None
+        with TaskGroup("history", tooltip="What is stored, under prefixed names") as group:
+            self.in_order(self._wait("copied", "history:copied"), self._act("compare", "history:compare"))
+        return group
+
+    def stop_history(self) -> Task | None:
+        """Nothing more of what is stored is copied."""
+        return self._act("stop_history", "history:stop") if self._plan.history else None
 
     def coverage(self) -> Task:
         """Exact counts of what every group has read on both clusters, judged."""

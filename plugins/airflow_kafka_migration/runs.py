@@ -30,7 +30,7 @@ from kafka_migration.checks.services import refuse_while_going_back
 from kafka_migration.clusters.client import CONNECT_TIMEOUT
 from kafka_migration.errors import PlanChanged, Refused
 from kafka_migration.evidence.bundle import Bundle
-from kafka_migration.mirror.registry import build_mirrors, mirror_controller
+from kafka_migration.mirror.registry import build_history, build_mirrors, mirror_controller
 from kafka_migration.plan.load import BrokenPlan, LoadedPlan, difference, find_plan, load_plans, parse_plan
 from kafka_migration.run import Run
 from kafka_migration.services.registry import build_controllers, build_seconds
@@ -67,6 +67,7 @@ def open_run(
         controllers=build_controllers(loaded.plan, clusters.addresses, connection_parts),
         seconds=build_seconds(loaded.plan, clusters.addresses, connection_parts),
         mirrors=build_mirrors(loaded.plan, clusters, connection_parts),
+        history=build_history(loaded.plan, clusters),
         records=_DryRecords(records) if is_dry(context) else records,
         dry_run=is_dry(context),
         disorder=bool(context["params"].get(DISORDER)),

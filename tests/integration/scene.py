@@ -25,7 +25,7 @@ from tests.integration.workbench import Workbench, eventually
 from kafka_migration.clusters.client import Clusters
 from kafka_migration.findings import Finding
 from kafka_migration.groups.commits import committed, set_commits
-from kafka_migration.mirror.registry import build_mirrors
+from kafka_migration.mirror.registry import build_history, build_mirrors
 from kafka_migration.mirror.rest import Connect
 from kafka_migration.offsets import OffsetRange, TopicPartition, Which, read_offsets
 from kafka_migration.plan.graph import FIRST_STAGE, Graph, Unit
@@ -265,7 +265,8 @@ class Town:
         controllers = build_controllers(plan, clusters.addresses, self._connection)
         seconds = build_seconds(plan, clusters.addresses, self._connection)
         mirrors = build_mirrors(plan, clusters, self._connection)
-        return Run(plan, purpose, run_id, clusters, controllers, self.records, seconds, mirrors, **keys)
+        history = build_history(plan, clusters)
+        return Run(plan, purpose, run_id, clusters, controllers, self.records, seconds, mirrors, history, **keys)
 
     def _connection(self, name: str) -> Mapping[str, Any]:
         return (

@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 import yaml
 
+from kafka_migration.clusters.client import Cluster
 from kafka_migration.errors import PlanError
 from kafka_migration.mirror.canary import topic_of
+from kafka_migration.mirror.flow import Flow, connector_config
 from kafka_migration.plan.graph import FIRST_STAGE, Graph
 from kafka_migration.plan.load import parse_plan
 from kafka_migration.plan.model import Topics
 from kafka_migration.services.registry import waits_for_person
+from kafka_migration.sides import Side
 
 _PLANS = Path(__file__).parents[2] / "include" / "demo" / "plans"
 TEXT = (_PLANS / "orders_mirror_first.yaml").read_text()
@@ -78,7 +81,7 @@ def test_canary_is_asked_for_and_belongs_to_what_copies_to_the_target() -> None:
     del unasked["mirror"]["canary"]
     plan = parse_plan(yaml.safe_dump(unasked), Path("orders.yaml")).plan
     assert topic_of(plan) is None, "the source is written to by nobody unasked"
-    with pytest.raises(PlanError, match="mirror: canary: scheme producers_first copies nothing to the target"):
+    with pytest.raises(PlanError, match="mirror: canary: scheme producers_first copies nothing to the target under its own name"):
         parse_plan(yaml.safe_dump(with_mirror(SHOP, back="connect_source", canary=True)), Path("orders.yaml"))
 
 
@@ -121,7 +124,7 @@ def external(data: Data) -> None:
         (
             {"connection": "connect_target", "back": "connect_source"},
             None,
-            "mirror: connection: scheme producers_first copies nothing to the target; say back alone",
+            "mirror: connection: scheme producers_first copies nothing to the target; say back alone, or history: prefixed",
         ),
         (
             {"back": "connect_source"},
@@ -220,3 +223,51 @@ def test_nobody_waits_for_anybody_so_that_circles_are_no_hindrance() -> None:
     assert all(not unit.after and not unit.settles and not unit.held for unit in graph.units)
     assert graph.stages == (FIRST_STAGE,)
     assert {unit.name for unit in graph.producers} == {"order-api", "payments"}
+
+
+@pytest.mark.parametrize(
+    ("scheme", "mirror"),
+    [
+        ("producers_first", {"connection": "connect_target"}),
+        ("producers_first", {"connection": "connect_target", "back": "connect_source"}),
+        ("producers_later", {"connection": "connect_target"}),
+    ],
+)
+def test_history_lies_beside_what_moves_without_it(scheme: str, mirror: Data) -> None:
+    data = yaml.safe_load(SHOP)
+    data.update(history="prefixed", mirror=mirror)
+    if scheme == "producers_later":
+        data = {**yaml.safe_load((_PLANS / "orders_producers_later.yaml").read_text()), "history": "prefixed", "mirror": mirror}
+    plan = parse_plan(yaml.safe_dump(data), Path("orders.yaml")).plan
+    assert (plan.scheme, plan.copies, plan.copied_back) == (scheme, False, "back" in mirror)
+
+
+@pytest.mark.parametrize(
+    ("text", "mirror", "problem"),
+    [
+        (SHOP, None, "history: prefixed is copied by a mirror; name it"),
+        (SHOP, {"back": "connect_source"}, "history: prefixed is copied by a mirror; name it"),
+        (TEXT, {"connection": "connect_target"}, "history: scheme mirror_first brings the stored messages along"),
+        (SHOP, {"connection": "connect_target", "canary": True}, "mirror: canary: scheme producers_first"),
+    ],
+)
+def test_history_needs_a_mirror_to_the_target_and_has_no_use_where_all_comes_along(
+    text: str, mirror: Data | None, problem: str
+) -> None:
+    data = {**yaml.safe_load(text), "history": "prefixed", "mirror": mirror}
+    with pytest.raises(PlanError) as refused:
+        parse_plan(yaml.safe_dump(data), Path("orders.yaml"))
+    assert any(problem in told for told in refused.value.problems), refused.value.problems
+
+
+def test_copies_of_history_are_named_as_mirrormaker_names_them() -> None:
+    cluster = Cluster(Side.SOURCE, "source", {"bootstrap.servers": "one:9092"})
+    there = Cluster(Side.TARGET, "target", {"bootstrap.servers": "two:9092"})
+    flow = Flow("orders", ["a.b"], cluster, there, history=True)
+    assert (flow.name, flow.copy_of("a.b")) == ("orders.history", "source.a.b")
+    assert connector_config(flow, flow.topics)["replication.policy.class"].endswith("DefaultReplicationPolicy")
+    other = Flow("orders", ["a.b"], cluster, there, properties={"replication.policy.separator": "_"}, history=True)
+    assert other.copy_of("a.b") == "source_a.b"
+    moved = Flow("orders", ["a.b"], cluster, there)
+    assert moved.copy_of("a.b") == "a.b"
+    assert connector_config(moved, moved.topics)["replication.policy.class"].endswith("IdentityReplicationPolicy")

@@ -211,7 +211,7 @@ def _space(scene: Scene, stored: dict[str, int] | None, usable: int | None) -> F
     """What the source stores of these topics, each once, times the replication factor that they get on the target."""
     if stored is None or usable is None:
         return Finding("target-space/bytes", Status.PASS, "not told by the brokers; not judged")
-    copies = scene.run.plan.copies
+    copies = scene.run.plan.copies or scene.run.history is not None
     total = sum(stored.values())  # the target's topics have the source's replication factor
     if scene.begun or usable >= total:
         return Finding(

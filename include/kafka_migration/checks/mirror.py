@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from kafka_migration.errors import MirrorError
 from kafka_migration.findings import Finding, Status
@@ -16,7 +17,8 @@ def check_mirrors(run: Run) -> list[Finding]:
     """What each mirror of the plan finds wrong with what runs it; that there is none for the way back."""
     if not run.plan.copied_back:
         return []
-    found = [finding for side, mirror in run.mirrors.items() for finding in _checked(side, mirror)]
+    ends = {Side.TARGET: "", Side.SOURCE: "-back"}
+    found = [finding for side, mirror in run.mirrors.items() for finding in checked(mirror, ends[side])]
     if Side.SOURCE not in run.mirrors:
         found.append(
             Finding(
@@ -32,15 +34,14 @@ def check_mirrors(run: Run) -> list[Finding]:
     return found
 
 
-def _checked(side: Side, mirror: MirrorRunner) -> Iterable[Finding]:
+def checked(mirror: MirrorRunner, end: str) -> Iterable[Finding]:
+    """What the mirror finds wrong with what runs it; `end`: what the ids of these findings end with."""
     try:
         for finding in mirror.check():
-            check, _, what = finding.id.partition("/")
-            named = finding.id if side is Side.TARGET else f"{check}/{what}-back"
-            yield Finding(named, finding.status, finding.seen, finding.expected, finding.advice)
+            yield replace(finding, id=f"{finding.id}{end}")
     except MirrorError as error:
         yield Finding(
-            "mirror-worker/answer" if side is Side.TARGET else "mirror-worker/answer-back",
+            f"mirror-worker/answer{end}",
             Status.FAIL,
             str(error),
             "that it can be looked at",

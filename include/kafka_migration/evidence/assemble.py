@@ -246,15 +246,18 @@ def _without_record(task: str, state: str | None) -> Step:
 
 def _proved(evidence: Evidence, where: str, messages: int) -> dict[str, str]:
     """What was shown of messages: where they are copied that they are equal, else that they were read."""
+    compared = evidence.compared
+    if compared is None:
+        equal = "none: the comparison was not reached"
+    elif compared.differences > compared.repeated:
+        equal = f"{compared.differences:,} differ"
+    else:
+        again = f"; {compared.repeated:,} are there more than once" if compared.repeated else ""
+        equal = f"{compared.messages:,} of {compared.partitions} partitions, copied and equal{again}"
     if evidence.copied:
-        compared, still = evidence.compared, evidence.standstill
-        again = f"; {compared.repeated:,} are there more than once" if compared and compared.repeated else ""
+        still = evidence.standstill
         return {
-            "messages compared": f"{compared.messages:,} of {compared.partitions} partitions, copied and equal{again}"
-            if compared and compared.differences == compared.repeated
-            else f"{compared.differences:,} differ"
-            if compared
-            else "none: the comparison was not reached",
+            "messages compared": equal,
             "longest standstill": f"{duration(still.seconds)} ({still.service}), in which nothing could be written"
             if still
             else "not measured",
@@ -264,6 +267,7 @@ def _proved(evidence: Evidence, where: str, messages: int) -> dict[str, str]:
         "messages proven": f"{messages:,} summed over the groups ({where})"
         if evidence.coverage
         else "none: coverage was not reached",
+        **({"stored messages compared": equal} if compared else {}),
         "longest drain": f"{duration(slowest.ended - slowest.started)} ({slowest.group})" if slowest else "none",
     }
 

@@ -15,7 +15,7 @@ from kafka_migration.clusters.identity import identify
 from kafka_migration.errors import MirrorError
 from kafka_migration.findings import Finding, Status
 from kafka_migration.mirror import flow_checks
-from kafka_migration.mirror.flow import Flow, connector_config
+from kafka_migration.mirror.flow import Flow, connector_config, prefixed
 from kafka_migration.mirror.properties import SOURCE_CONNECTOR, Reader, at_least_once
 from kafka_migration.mirror.rest import Connect
 from kafka_migration.mirror.runner import Watched, to_set
@@ -43,6 +43,10 @@ class ConnectMirror:
     @property
     def watched(self) -> Watched:
         return Watched("connect", self.name, self._flow.origin_alias)
+
+    def copy_of(self, topic: str) -> str:
+        """What the topic is called on the cluster that it is copied to."""
+        return self._flow.copy_of(topic)
 
     def check(self) -> list[Finding]:
         findings = [*self._worker(), *self._others(), *flow_checks.syncs(self._flow)]
@@ -132,9 +136,10 @@ class ConnectMirror:
         for name, config in sorted(self._connect.connectors().items()):
             if name == self.name:
                 continue
-            if _is(config, Reader.SOURCE) and "Identity" in config.get("replication.policy.class", ""):
+            if _is(config, Reader.SOURCE):
                 patterns = [part.strip() for part in config.get("topics", ".*").split(",")]
-                same = [t for t in self._flow.topics if any(_matches(pattern, t) for pattern in patterns)]
+                taken = [t for t in self._flow.topics if any(_matches(pattern, t) for pattern in patterns)]
+                same = [t for t in taken if _copy_of(t, config) in (t, self._flow.copy_of(t))]
                 if same:
                     found.append(
                         Finding(
@@ -242,6 +247,14 @@ def _matches(pattern: str, topic: str) -> bool:
 def _is(config: Mapping[str, str], connector: Reader) -> bool:
     """Whether it is that connector of MirrorMaker; Connect takes the class by its last name as well, short or whole."""
     return config.get("connector.class", "").rpartition(".")[2].removesuffix("Connector") + "Connector" == connector
+
+
+def _copy_of(topic: str, config: Mapping[str, str]) -> str:
+    """What the connector of that configuration calls the topic on its destination."""
+    if "Identity" in config.get("replication.policy.class", ""):
+        return topic
+    alias = config.get("source.cluster.alias", "source")
+    return prefixed(topic, alias, config.get("replication.policy.separator", "."))
 
 
 def _mend(key: str) -> str:

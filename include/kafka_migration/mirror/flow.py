@@ -1,4 +1,4 @@
-"""A flow: the topics of one cluster, copied to another under the same names. And its connector, as Connect takes it."""
+"""A flow: the topics of one cluster, copied to another. And its connector, as Connect takes it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kafka_migration.clusters.client import Cluster
-from kafka_migration.mirror.properties import Value, connector_properties
+from kafka_migration.mirror.properties import Value, as_text, connector_properties
+
+_PREFIXING = "org.apache.kafka.connect.mirror.DefaultReplicationPolicy"
 
 
 @dataclass(frozen=True)
 class Flow:
-    """What is copied: `topics` by name, from one cluster to the other, under the same names.
+    """What is copied: `topics` by name, from one cluster to the other.
 
     `origin_client`, `destination_client`: what Connect needs to reach them beyond their addresses, as properties of the
-    Java client. `properties`: the plan's own. `prefix`: what MirrorMaker's names of the clusters begin with.
+    Java client. `properties`: the plan's own. `prefix`: what MirrorMaker's names of the clusters begin with. `history`:
+    the copies lie beside the topics and not in them, under names that begin with the origin's.
     """
 
     plan: str
@@ -25,10 +28,17 @@ class Flow:
     destination_client: Mapping[str, str] = field(default_factory=dict)
     properties: Mapping[str, Value] = field(default_factory=dict)
     prefix: str = ""
+    history: bool = False
 
     @property
     def name(self) -> str:
-        return f"{self.plan}.{self.origin.side}-to-{self.destination.side}"
+        return f"{self.plan}.history" if self.history else f"{self.plan}.{self.origin.side}-to-{self.destination.side}"
+
+    def copy_of(self, topic: str) -> str:
+        """What the topic is called on the destination."""
+        if not self.history:
+            return topic
+        return prefixed(topic, self.origin_alias, as_text(self.properties.get("replication.policy.separator", ".")))
 
     @property
     def syncs_topic(self) -> str:
@@ -48,6 +58,7 @@ def connector_config(flow: Flow, topics: Iterable[str]) -> dict[str, str]:
     """The connector's whole configuration. The topics are told one by one, none by a pattern."""
     return {
         **connector_properties(flow.properties),
+        **({"replication.policy.class": _PREFIXING} if flow.history else {}),
         "source.cluster.alias": flow.origin_alias,
         "target.cluster.alias": flow.destination_alias,
         "source.cluster.bootstrap.servers": flow.origin.bootstrap_servers,
@@ -56,6 +67,11 @@ def connector_config(flow: Flow, topics: Iterable[str]) -> dict[str, str]:
         **{f"target.cluster.{key}": value for key, value in flow.destination_client.items()},
         "topics": topic_list(topics),
     }
+
+
+def prefixed(topic: str, alias: str, separator: str) -> str:
+    """A topic's name as MirrorMaker's own replication policy makes it (KIP-382)."""
+    return f"{alias}{separator}{topic}"
 
 
 def topic_list(topics: Iterable[str]) -> str:

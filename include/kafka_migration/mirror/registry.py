@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from kafka_migration.clusters.client import Clusters
@@ -25,6 +26,7 @@ def build_mirrors(plan: Plan, clusters: Clusters, connection: Connection) -> dic
     found: dict[Side, MirrorRunner] = {
         side: ConnectMirror(_flow(plan, plan.mirror, clusters, side), connect)
         for side, connect in clusters.workers.items()
+        if not (plan.history and side is Side.TARGET)
     }
     controller = mirror_controller(plan, clusters.addresses, connection)
     own = plan.mirror
@@ -34,6 +36,14 @@ def build_mirrors(plan: Plan, clusters: Clusters, connection: Connection) -> dic
         installation = Installation(Path(own.properties_file), own.listener, own.java, own.archive, own.sha512)
         found[Side.TARGET] = DedicatedMirror(flow, installation, controller)
     return found
+
+
+def build_history(plan: Plan, clusters: Clusters) -> ConnectMirror | None:
+    """What copies the stored messages under prefixed names; None where the plan asks for none."""
+    if plan.mirror is None or not plan.history:
+        return None
+    flow = replace(_flow(plan, plan.mirror, clusters, Side.TARGET), history=True)
+    return ConnectMirror(flow, clusters.workers[Side.TARGET])
 
 
 def mirror_controller(plan: Plan, addresses: Addresses, connection: Connection) -> Controller | None:

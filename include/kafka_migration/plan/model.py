@@ -47,13 +47,12 @@ RESERVED = frozenset(
     preflight approve_topics create_topics seed_groups approve_producers compare_topics switch_producers cutover
     consumers coverage evidence gate first seconds keeping_up approve_rollback begin forth source_point
     hold_retention start_mirror caught_up rehearse approve_handover stop_writers stop_mirror handover
-    verify_synchronisation compare_content lift_holds drift proof stop_by_hand
+    verify_synchronisation compare_content lift_holds drift proof stop_by_hand start_history stop_history history
     """.split()  # noqa: SIM905 - a list of words reads better
 )
 NOT_YET_VALUES = frozenset(("mirror", "failover"))
 NOT_YET_KEYS: Mapping[str, tuple[str, ...]] = {
-    "Plan": ("hold_retention", "history", "decommissioned"),
-    "Consumes": ("subscription",),
+    "Plan": ("hold_retention", "decommissioned"),
 }
 
 
@@ -133,6 +132,22 @@ class Consumes(Part):
     offsets: Literal["group", "external"] = Field(
         default="group", description="external: the application keeps its offsets itself, outside Kafka."
     )
+    subscription: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The pattern by which the application chooses its topics, where it subscribes by one.",
+    )
+
+    @model_validator(mode="after")
+    def _subscribed(self) -> Consumes:
+        if self.subscription is not None:
+            try:
+                others = [topic for topic in self.topics if not re.fullmatch(self.subscription, topic)]
+            except re.error as error:
+                raise ValueError(f"subscription: {self.subscription!r} is not a regular expression: {error}") from None
+            if others:
+                raise ValueError(f"subscription: {self.subscription} does not match {', '.join(others)}")
+        return self
 
 
 class Secret(Part):
@@ -316,7 +331,7 @@ class MirrorClients(Part):
 class Mirror(Part):
     """MirrorMaker 2: where it runs and how it is set.
 
-    `connection` copies what is stored to the target (mirror_first), `back` what a rollback must bring home.
+    `connection` copies what is stored to the target (mirror_first, `history`), `back` what a rollback must bring home.
     """
 
     kind: Literal["connect", "dedicated"] = Field(
@@ -438,6 +453,10 @@ class Plan(Part):
     mirror: Mirror | None = Field(
         default=None, description="The MirrorMaker that copies what is stored, or what a rollback must bring home."
     )
+    history: Literal["prefixed"] | None = Field(
+        default=None,
+        description="prefixed: beside a move that copies nothing the stored messages are copied under prefixed names.",
+    )
     accept: tuple[Accepted, ...] = ()
     verify: Verify | None = Field(default=None, description="When what was moved is verified again by itself.")
     evidence: Evidence = Evidence()
@@ -483,23 +502,32 @@ class Plan(Part):
         if self.scheme == "mirror_first":
             if mirror is None:
                 return ["mirror: is needed by scheme mirror_first: the MirrorMaker that copies"]
-            lacks = mirror.kind == "connect" and mirror.connection is None
-            return ["mirror: connection: is needed by kind connect"] if lacks else []
+            problems = []
+            if mirror.kind == "connect" and mirror.connection is None:
+                problems.append("mirror: connection: is needed by kind connect")
+            if self.history:
+                problems.append("history: scheme mirror_first brings the stored messages along under their own names")
+            return problems
+        if self.history and (mirror is None or mirror.connection is None):
+            return ["history: prefixed is copied by a mirror; name it: mirror: {connection: ...}, of kind connect"]
         if mirror is None:
             return []
         if mirror.canary:
-            return [f"mirror: canary: scheme {self.scheme} copies nothing to the target"]
-        if self.scheme == "producers_later":
+            return [f"mirror: canary: scheme {self.scheme} copies nothing to the target under its own name"]
+        if self.scheme == "producers_later" and (mirror.back or not self.history):
             return [
-                "mirror: has no use in scheme producers_later: on the way back the second instances read what the"
-                " target has; a copy of it would be read twice"
+                "mirror: has no use in scheme producers_later: on the way back the"
+                " second instances read what the target has; a copy of it would be read twice"
             ]
         problems = []
         if mirror.kind == "dedicated":
             problems.append("mirror: kind: dedicated: what brings home runs on Kafka Connect; say back alone")
-        if mirror.connection:
-            problems.append(f"mirror: connection: scheme {self.scheme} copies nothing to the target; say back alone")
-        if not mirror.back:
+        if mirror.connection and not self.history:
+            problems.append(
+                f"mirror: connection: scheme {self.scheme} copies nothing to the target; say back alone, or"
+                " history: prefixed"
+            )
+        if not mirror.back and not self.history:
             problems.append(f"mirror: back: is needed: scheme {self.scheme} copies only what a rollback brings home")
         return problems
 
@@ -545,7 +573,7 @@ class Plan(Part):
     @property
     def copied_back(self) -> bool:
         """Whether a rollback copies what was produced on the target to the source, instead of its being read there."""
-        return self.copies or self.mirror is not None
+        return self.copies or (self.mirror is not None and self.mirror.back is not None)
 
     def service(self, name: str) -> Service:
         return next(s for s in self.services if s.name == name)

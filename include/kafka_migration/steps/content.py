@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from kafka_migration.findings import accept
 from kafka_migration.offsets import TopicPartition
 from kafka_migration.report import StepReport, Table
@@ -47,13 +50,7 @@ def compare(run: Run) -> StepReport:
         for tp in sorted(leg.begin)
     ]
     results = compare_content(run.clusters.origin, run.clusters.destination, pairs)
-    compared = {
-        "messages": sum(r.equal for r in results.values()),
-        "partitions": len(results),
-        "differences": sum(r.different for r in results.values()),
-        "repeated": sum(r.counts[Kind.REPEATED] for r in results.values()),
-        "first": next((str(d) for r in results.values() for d in r.differences), None),
-    }
+    compared = totals(results)
     again = repeats.allowed(run)
     found = judge_content(results, again)
     found += judge_counts(results.values(), at_least_once=again, run_name=run.run_id, docs_folder=run.documents)
@@ -66,6 +63,17 @@ def compare(run: Run) -> StepReport:
     stop_with(report, "comparing what was copied")
     current.keep("compared", compared)
     return report
+
+
+def totals(results: Mapping[TopicPartition, ContentResult]) -> dict[str, Any]:
+    """What was compared, over all partitions, as the evidence tells it."""
+    return {
+        "messages": sum(r.equal for r in results.values()),
+        "partitions": len(results),
+        "differences": sum(r.different for r in results.values()),
+        "repeated": sum(r.counts[Kind.REPEATED] for r in results.values()),
+        "first": next((str(d) for r in results.values() for d in r.differences), None),
+    }
 
 
 def _table(run: Run, results: dict[TopicPartition, ContentResult]) -> Table:

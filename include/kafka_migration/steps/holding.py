@@ -5,7 +5,7 @@ After a failure they stay: lifting them would delete copies before the failed ta
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kafka_migration.findings import Finding, Status
@@ -26,12 +26,15 @@ def held(run: Run) -> dict[str, dict[str, str]]:
     return kept
 
 
-def hold(run: Run) -> StepReport:
-    """Nothing of the topics on the target is deleted or compacted from now on; the former values are recorded first."""
+def hold(run: Run, names: Sequence[str] | None = None) -> StepReport:
+    """Nothing of the topics on the target is deleted or compacted from now on; the former values are recorded first.
+
+    `names`: which of them; by default those that move.
+    """
     current = run.current
     if current.finished:
         return StepReport(f"nothing to do: run {current.finished['run_id']} has finished this migration")
-    there = describe_topics(run.clusters.target, moved_topics(current))
+    there = describe_topics(run.clusters.target, moved_topics(current) if names is None else names)
     wanted = {name: settings for name, topic in there.items() if (settings := holds_for(topic))}
     changes = [
         Change(f"{key} of {name}", there[name].settings.get(key, ""), value, done=not run.dry_run)

@@ -11,21 +11,31 @@ from dataclasses import replace
 from typing import Any
 
 from kafka_migration.clusters.client import Clusters
-from kafka_migration.clusters.protocol import speak
 from kafka_migration.errors import Refused
-from kafka_migration.evidence.words import duration
 from kafka_migration.findings import Finding, Status
 from kafka_migration.mirror import canary
 from kafka_migration.mirror.handover import prove_end
 from kafka_migration.mirror.legs import Leg, Legs
 from kafka_migration.mirror.progress import progress as progress_of
-from kafka_migration.mirror.runner import MirrorRunner, Progress
+from kafka_migration.mirror.runner import MirrorRunner
 from kafka_migration.offsets import OffsetRange, Offsets, TopicPartition, Which, from_json, read_several, to_json
 from kafka_migration.passes import Pass, open_pass, some
 from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import ROLLBACK, Run
 from kafka_migration.steps import holding, remade, repeats
 from kafka_migration.steps.common import check_window, moved_topics, stop_with
+from kafka_migration.steps.pace import (
+    again_if_silent,
+    bytes_each,
+    failing,
+    kept_running,
+    movement,
+    overtaken,
+    progress_line,
+    rates,
+    remember,
+    stuck,
+)
 from kafka_migration.steps.produced import target_starts, written_there
 from kafka_migration.topics.describe import describe_topics, partitions_of, topic_names
 from kafka_migration.visible import first_visible
@@ -35,10 +45,6 @@ _LEG = "mirror/leg"
 _NOTHING = "nothing to copy: nothing has been written there that is not here"
 _NEAR = 1_000  # offsets: a mirror that is no further behind copies what comes in well under a second
 _NEAR_SECONDS = 2.0  # or that is behind by what is written in that time
-_STUCK_AFTER = 300.0  # seconds in which a mirror that runs has copied nothing, though there is more
-_LOOK_AFTER = 60.0  # the same of one that tells nothing of itself: then its process is looked at
-_RESTARTS = 3
-_RATE_OVER = 10.0
 
 
 def leg_of(run: Run) -> Leg | None:
@@ -63,15 +69,6 @@ def runner(run: Run) -> MirrorRunner:
     if run.mirror is None:
         raise Refused(f"the plan names no mirror that copies to the {run.heading}")
     return run.mirror
-
-
-def kept_running(run: Run) -> MirrorRunner:
-    """The mirror, what had failed of it started again: that is told in the log."""
-    mirror = runner(run)
-    restarted = mirror.restart_failed()
-    if restarted:
-        run.log.warning("restarted: %s", ", ".join(restarted))
-    return mirror
 
 
 def start(run: Run) -> StepReport:
@@ -187,12 +184,12 @@ class CaughtUpStep:
         if run.dry_run or leg is None or leg.ended:
             return {"mirror": None}
         remade.refuse(run, leg, "waiting for the mirror")
-        mirror = kept_running(run)
+        mirror = kept_running(runner(run), run.log)
         return {
             "mirror": mirror.watched.to_json(),
             "begins": to_json(leg.begin),
             "ids": leg.ids,
-            "bytes": _bytes_each(run, sorted({tp.topic for tp in leg.begin})),
+            "bytes": bytes_each(run, sorted({tp.topic for tp in leg.begin})),
         }
 
     def look(self, clusters: Clusters, brief: Mapping[str, Any], memory: Mapping[str, Any], now: float) -> Look:
@@ -206,33 +203,16 @@ class CaughtUpStep:
             return failed
         offsets = read_several(clusters.origin, known, (Which.START, Which.END))
         at = {tp: max(begin, progress.positions.get(tp, begin)) for tp, begin in known.items()}
-        overtaken = [
-            f"{tp}: offsets {at[tp]:,} to {offsets[Which.START][tp]:,}"
-            for tp in sorted(known)
-            if offsets[Which.START][tp] > at[tp]
-        ]
-        if overtaken:
-            return Look(
-                Outcome.FAILED,
-                (),
-                memory,
-                "retention has overtaken the mirror; these were deleted before they were copied:\n  "
-                + "\n  ".join(overtaken)
-                + f"\nRaise the retention of the topics. Then {remade.ANEW.format(what='these topics')}.",
-            )
+        if lost := overtaken(at, offsets[Which.START], memory):
+            return lost
         left = sum(offsets[Which.END][tp] - at[tp] for tp in known)
-        kept = _remember(memory, sum(at.values()), sum(offsets[Which.END].values()), now)
-        copied, written = _rates(kept["samples"])
-        line = _line(left, copied, written, brief["bytes"])
+        kept = remember(memory, sum(at.values()), sum(offsets[Which.END].values()), now)
+        copied, written = rates(kept["samples"])
+        line = progress_line(left, copied, written, brief["bytes"])
         near = left <= max(_NEAR, written * _NEAR_SECONDS)
         if near and (progress.state is not None or _is_alive(clusters, kept, at, offsets[Which.END])):
             return Look(Outcome.DONE, (f"caught up: {left:,} offsets behind",), kept)
-        still = now - kept["moved"]
-        if still > _STUCK_AFTER:
-            says = progress.state or "nothing of itself"
-            why = f"the mirror says {says} and has copied nothing for {still:.0f} s: {line}. Look at its log."
-            return Look(Outcome.FAILED, (line,), kept, why)
-        return _again_if_silent(progress, kept, now, line)
+        return stuck(progress, kept, now, line) or again_if_silent(progress, kept, now, line)
 
     def seen(self, brief: Mapping[str, Any], look: Look) -> StepReport:
         return StepReport(notes=list(look.lines))
@@ -241,18 +221,6 @@ class CaughtUpStep:
         if brief["mirror"] is None:
             return StepReport("would wait until the mirror has caught up" if run.dry_run else "nothing to wait for")
         return StepReport("the mirror has caught up", notes=list(look.lines), findings=holding.renewed(run))
-
-
-def failing(progress: Progress, memory: Mapping[str, Any]) -> Look | None:
-    """What to do about tasks of the mirror that have failed: start them again, a few times. None where none has."""
-    if not progress.failures:
-        return None
-    tries = memory.get("restarts", 0)
-    told = tuple(f"{task}: {trace.splitlines()[0]}" for task, trace in progress.failures.items())
-    if tries >= _RESTARTS:
-        why = "\n".join(progress.failures.values())
-        return Look(Outcome.FAILED, told, memory, f"the mirror fails again after {tries} restarts:\n{why}")
-    return Look(Outcome.AGAIN, told, {**memory, "restarts": tries + 1}, "a task of the mirror has failed")
 
 
 class StopStep:
@@ -272,7 +240,7 @@ class StopStep:
         if run.dry_run or leg is None or leg.ended:
             return {"mirror": None}
         remade.refuse(run, leg, "waiting for the mirror's end")
-        mirror = kept_running(run)
+        mirror = kept_running(runner(run), run.log)
         return {
             "mirror": mirror.watched.to_json(),
             "begins": to_json(leg.begin),
@@ -298,8 +266,8 @@ class StopStep:
         if behind:
             offsets = sum(r.end - r.start for r in left if r.partition in behind)
             line = f"{offsets:,} offsets left on {some(sorted(behind))}"
-            kept = {**memory, **_movement(memory, sum(progress.positions.values()), now)}
-            return _again_if_silent(progress, kept, now, line)
+            kept = {**memory, **movement(memory, sum(progress.positions.values()), now)}
+            return again_if_silent(progress, kept, now, line)
         return Look(Outcome.DONE, ("nothing visible is left before the cutover point",), memory)
 
     def seen(self, brief: Mapping[str, Any], look: Look) -> StepReport:
@@ -408,55 +376,6 @@ def _is_alive(clusters: Clusters, memory: Mapping[str, Any], at: Offsets, ends: 
         return True
     left = [OffsetRange(tp, offset, ends[tp]) for tp, offset in at.items()]
     return all(seen.first is None for seen in first_visible(clusters.origin, left).values())
-
-
-def _bytes_each(run: Run, topics: list[str]) -> float | None:
-    """The mean size of a stored offset on the origin, where its brokers tell."""
-    with speak(run.clusters.origin) as protocol:
-        stored = protocol.stored_bytes(topics) if protocol else None
-    described = describe_topics(run.clusters.origin, topics)
-    partitions = [tp for topic in described.values() for tp in topic.numbered()]
-    offsets = read_several(run.clusters.origin, partitions, (Which.START, Which.END))
-    kept = sum(offsets[Which.END][tp] - offsets[Which.START][tp] for tp in partitions)
-    if not stored or not kept:
-        return None
-    return sum(size / max(1, described[topic].replication_factor) for topic, size in stored.items()) / kept
-
-
-def _remember(memory: Mapping[str, Any], at: int, end: int, now: float) -> dict[str, Any]:
-    samples = [*memory.get("samples", ()), [now, at, end]]
-    while len(samples) > 2 and now - samples[1][0] >= _RATE_OVER:
-        samples.pop(0)
-    return {"first": at, **memory, "samples": samples, **_movement(memory, at, now)}
-
-
-def _movement(memory: Mapping[str, Any], at: int, now: float) -> dict[str, Any]:
-    """How far all positions have come together, and since when."""
-    return {"at": at, "moved": now if at != memory.get("at") else memory["moved"]}
-
-
-def _again_if_silent(progress: Progress, kept: Mapping[str, Any], now: float, line: str) -> Look:
-    """Go on waiting; of a mirror that tells no state and does not move let its process be looked at, and started."""
-    since = max(kept["moved"], kept.get("looked", 0.0))
-    if progress.state is None and now - since > _LOOK_AFTER:
-        why = f"nothing has been copied for {now - kept['moved']:.0f} s: the mirror's process is looked at"
-        return Look(Outcome.AGAIN, (line,), {**kept, "looked": now}, why)
-    return Look(Outcome.WAITING, (line,), kept)
-
-
-def _rates(samples: list[list[float]]) -> tuple[float, float]:
-    """Offsets a second: copied, and written meanwhile."""
-    (began, at, end), (now, at_now, end_now) = samples[0], samples[-1]
-    if now <= began:
-        return 0.0, 0.0
-    return (at_now - at) / (now - began), (end_now - end) / (now - began)
-
-
-def _line(left: int, copied: float, written: float, bytes_each: float | None) -> str:
-    size = f" (about {left * bytes_each / 2**20:,.0f} MiB)" if bytes_each else ""
-    gain = copied - written
-    when = f"about {duration(left / gain)}" if gain > 0 else "not gaining on what is written"
-    return f"{left:,} offsets left{size}, {copied:,.0f}/s copied, {written:,.0f}/s written, {when}"
 
 
 caught_up = CaughtUpStep()

@@ -6,6 +6,7 @@ import time
 
 from kafka_migration.checks.clusters import check_clusters
 from kafka_migration.checks.groups import check_groups
+from kafka_migration.checks.history import check_history
 from kafka_migration.checks.mirror import check_mirrors
 from kafka_migration.checks.scene import Scene, look_around
 from kafka_migration.checks.services import check_services
@@ -32,7 +33,7 @@ def preflight_report(run: Run) -> StepReport:
     scene = look_around(run)
     began = time.monotonic()
     findings = [*check_clusters(scene), *check_services(scene), *check_groups(scene), *check_topics(scene)]
-    findings += check_mirrors(run)
+    findings += [*check_mirrors(run), *check_history(scene)]
     time.sleep(max(0.0, _WATCHED - (time.monotonic() - began)))
     findings += check_growth(scene, read_offsets(run.clusters.source, scene.source.offsets[Which.END], Which.END))
     findings = accept(findings, run.plan.acceptances)

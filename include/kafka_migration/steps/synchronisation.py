@@ -20,7 +20,8 @@ from kafka_migration.run import Run
 from kafka_migration.steps import remade
 from kafka_migration.steps.common import stop_with
 from kafka_migration.steps.handover import rehearsed_positions
-from kafka_migration.steps.mirroring import canary_topic, copied_topics, failing, kept_running, leg_of
+from kafka_migration.steps.mirroring import canary_topic, copied_topics, leg_of, runner
+from kafka_migration.steps.pace import failing, kept_running
 from kafka_migration.topics.describe import describe_topics
 from kafka_migration.waiting import Look, Outcome
 
@@ -44,7 +45,7 @@ class SynchronisedStep:
         if run.dry_run or leg is None or leg.ended or topic is None:
             return {"canary": None}
         remade.refuse(run, leg, "sending a canary")
-        mirror = kept_running(run)
+        mirror = kept_running(runner(run), run.log)
         sent = canary.send(run.clusters, topic, run.now)
         return {"canary": sent.to_json(), "mirror": mirror.watched.to_json()}
 

@@ -12,6 +12,7 @@ from kafka_migration.passes import Pass, open_pass
 from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import Run
 from kafka_migration.steps.common import check_window, moved_topics, stop_with
+from kafka_migration.steps.history import start as start_history
 from kafka_migration.steps.holding import hold
 from kafka_migration.steps.mirroring import start as start_mirror
 from kafka_migration.steps.seconds import seconds_stopped
@@ -101,6 +102,8 @@ def parity(run: Run) -> StepReport:
     ]
     if run.plan.copies and (new or grown):
         report.changes += [*hold(run).changes, *start_mirror(run).changes]
+    if run.history is not None and (new or grown):
+        report.changes += start_history(run).changes
     unseeded = _unseeded(run, current)
     if unseeded:
         # Also what an attempt had added that was killed, or refused, before it seeded. Offsets of a group in use cannot

@@ -7,7 +7,7 @@ extras are copies, and in what altered messages differ.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -21,7 +21,7 @@ from kafka_migration.verification.comparison import DESTINATION, ORIGIN, Compari
 from kafka_migration.verification.differences import SHOWN, ContentResult, Difference, Kind, RangePair
 from kafka_migration.verification.digest import differing_fields, digest
 from kafka_migration.verification.in_order import InOrder
-from kafka_migration.visible import each_visible
+from kafka_migration.visible import Seen, each_visible
 
 __all__ = ["ContentResult", "Difference", "Kind", "RangePair", "compare_content", "judge_content"]
 
@@ -44,7 +44,10 @@ def compare_content(
     """
     if len({p.partition for p in pairs}) < len(pairs):
         raise ValueError("each partition can be compared over one pair of ranges only")
-    clusters = (origin, destination)
+    clusters = (
+        _Cluster(origin, {}),
+        _Cluster(destination, {p.partition: replace(p.partition, topic=p.copy) for p in pairs if p.copy}),
+    )
     with ThreadPoolExecutor(2) as pool:
         deleted = _deleted(clusters, pairs, pool)
         whole = [p for p in pairs if p.partition not in deleted]
@@ -139,6 +142,29 @@ def _listed(things: Sequence[str]) -> str:
     return ", ".join(things[:_NAMED]) + (f" and {len(things) - _NAMED} more" if len(things) > _NAMED else "")
 
 
+class _Cluster:
+    """A cluster that is asked for partitions by the names that they have on the origin. `names`: of those others."""
+
+    def __init__(self, cluster: Cluster, names: Mapping[TopicPartition, TopicPartition]) -> None:
+        self._cluster = cluster
+        self._names = names
+        self._origins = {copy: tp for tp, copy in names.items()}
+
+    def offsets(self, partitions: Iterable[TopicPartition], which: Which) -> dict[TopicPartition, int]:
+        wanted = [self._names.get(tp, tp) for tp in partitions]
+        return {self._origins.get(tp, tp): at for tp, at in read_offsets(self._cluster, wanted, which).items()}
+
+    def each_visible(
+        self, ranges: Iterable[OffsetRange], tell: Callable[[TopicPartition, Any], None]
+    ) -> dict[TopicPartition, Seen]:
+        wanted = [replace(r, partition=self._names.get(r.partition, r.partition)) for r in ranges]
+        if not self._origins:
+            return each_visible(self._cluster, wanted, tell)
+        origins = self._origins
+        seen = each_visible(self._cluster, wanted, lambda tp, message: tell(origins.get(tp, tp), message))
+        return {origins.get(tp, tp): found for tp, found in seen.items()}
+
+
 def _range(pair: RangePair, side: int) -> OffsetRange:
     start, end = (
         (pair.origin_start, pair.origin_end) if side == ORIGIN else (pair.destination_start, pair.destination_end)
@@ -147,12 +173,12 @@ def _range(pair: RangePair, side: int) -> OffsetRange:
 
 
 def _deleted(
-    clusters: Sequence[Cluster], pairs: Sequence[RangePair], pool: ThreadPoolExecutor
+    clusters: Sequence[_Cluster], pairs: Sequence[RangePair], pool: ThreadPoolExecutor
 ) -> dict[TopicPartition, ContentResult]:
     """The partitions of which either side does not keep the start of its range any more."""
     ranges = [[r for r in (_range(p, side) for p in pairs) if r.start < r.end] for side in (ORIGIN, DESTINATION)]
     starts = pool.map(
-        lambda cluster, wanted: read_offsets(cluster, [r.partition for r in wanted], Which.START), clusters, ranges
+        lambda cluster, wanted: cluster.offsets([r.partition for r in wanted], Which.START), clusters, ranges
     )
     deleted: dict[TopicPartition, ContentResult] = {}
     for name, wanted, kept in zip(("origin", "destination"), ranges, starts, strict=True):
@@ -169,7 +195,7 @@ class _Side:
 
     def __init__(
         self,
-        cluster: Cluster,
+        cluster: _Cluster,
         number: int,
         pairs: Sequence[RangePair],
         comparisons: Mapping[TopicPartition, Comparison],
@@ -191,7 +217,7 @@ class _Side:
             return False
         most = max(_LEAST, _CHUNK // len(wanted))
         chunks = [replace(r, end=min(r.end, r.start + most)) for r in wanted]
-        seen = each_visible(self._cluster, chunks, self._tell)
+        seen = self._cluster.each_visible(chunks, self._tell)
         for chunk in chunks:
             tp, comparison = chunk.partition, self._comparisons[chunk.partition]
             if seen[tp].complete:
@@ -208,7 +234,7 @@ class _Side:
 
 
 def _finish(
-    clusters: Sequence[Cluster],
+    clusters: Sequence[_Cluster],
     pairs: Sequence[RangePair],
     comparisons: Mapping[TopicPartition, Comparison],
     pool: ThreadPoolExecutor,
@@ -227,14 +253,14 @@ def _finish(
 
 
 def _rewritten(
-    pairs: Sequence[RangePair], comparisons: Mapping[TopicPartition, Comparison], cluster: Cluster, side: int
+    pairs: Sequence[RangePair], comparisons: Mapping[TopicPartition, Comparison], cluster: _Cluster, side: int
 ) -> dict[TopicPartition, set[Key]]:
     """Of the keys that are not there on one side those that are beyond its end: compaction removed the former."""
     absent: dict[TopicPartition, set[Key]] = {}
     for tp, comparison in comparisons.items():
         if isinstance(comparison, ByKey) and (keys := comparison.absent(side)):
             absent[tp] = keys
-    ends = read_offsets(cluster, absent, Which.STABLE)
+    ends = cluster.offsets(absent, Which.STABLE)
     found: dict[TopicPartition, set[Key]] = {tp: set() for tp in absent}
 
     def tell(tp: TopicPartition, message: Any) -> None:
@@ -242,11 +268,13 @@ def _rewritten(
             found[tp].add(message.key())
 
     beyond = [OffsetRange(p.partition, _range(p, side).end, ends[p.partition]) for p in pairs if p.partition in absent]
-    each_visible(cluster, beyond, tell)
+    cluster.each_visible(beyond, tell)
     return found
 
 
-def _find_copies(origin: Cluster, pairs: Sequence[RangePair], comparisons: Mapping[TopicPartition, Comparison]) -> None:
+def _find_copies(
+    origin: _Cluster, pairs: Sequence[RangePair], comparisons: Mapping[TopicPartition, Comparison]
+) -> None:
     """Ask the origin which of the extras are copies of its messages."""
     wanted = {tp: c.extras for tp, c in comparisons.items() if isinstance(c, InOrder) and c.extras}
     stamped = {p.partition for p in pairs if p.ignore_timestamp}
@@ -257,14 +285,14 @@ def _find_copies(origin: Cluster, pairs: Sequence[RangePair], comparisons: Mappi
         if told in wanted[tp]:
             known[tp].add(told)
 
-    each_visible(origin, [_range(p, ORIGIN) for p in pairs if p.partition in wanted], tell)
+    origin.each_visible([_range(p, ORIGIN) for p in pairs if p.partition in wanted], tell)
     for tp, comparison in comparisons.items():
         if isinstance(comparison, InOrder) and tp in known:
             comparison.repeated(known[tp])
 
 
 def _tell_fields(
-    clusters: Sequence[Cluster],
+    clusters: Sequence[_Cluster],
     pairs: Sequence[RangePair],
     results: Mapping[TopicPartition, ContentResult],
     pool: ThreadPoolExecutor,
@@ -288,8 +316,8 @@ def _tell_fields(
             results[tp].differences[place] = replace(altered[tp], fields=fields)
 
 
-def _messages_at(cluster: Cluster, offsets: Mapping[TopicPartition, int]) -> dict[TopicPartition, Any]:
+def _messages_at(cluster: _Cluster, offsets: Mapping[TopicPartition, int]) -> dict[TopicPartition, Any]:
     """The message at one offset of each partition, where it is still there."""
     found: dict[TopicPartition, Any] = {}
-    each_visible(cluster, [OffsetRange(tp, at, at + 1) for tp, at in offsets.items()], found.__setitem__)
+    cluster.each_visible([OffsetRange(tp, at, at + 1) for tp, at in offsets.items()], found.__setitem__)
     return found

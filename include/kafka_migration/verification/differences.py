@@ -30,6 +30,7 @@ class RangePair:
     """One partition: [start, end) on the origin and on the destination.
 
     `ignore_timestamp`: the destination stamps messages anew. `by_key`: the latest message of each key counts.
+    `copy`: the topic's name on the destination, where that is another.
     """
 
     partition: TopicPartition
@@ -39,6 +40,7 @@ class RangePair:
     destination_end: int
     ignore_timestamp: bool = False
     by_key: bool = False
+    copy: str | None = None
 
 
 @dataclass(frozen=True)
