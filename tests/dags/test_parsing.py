@@ -122,6 +122,24 @@ def headings(dag: DAG) -> dict[str, set[str]]:
     return found
 
 
+@pytest.mark.parametrize(
+    ("scheme", "order"), [("producers_first", "strict"), ("producers_first", "relaxed"), ("producers_later", "relaxed")]
+)
+def test_history_is_copied_beside_the_move_and_stopped_on_the_way_back(
+    dags_of: Callable[..., dict[str, DAG]], scheme: str, order: str
+) -> None:
+    dags = dags_of(shop(scheme, order) + "history: prefixed\nmirror: {{connection: connect_target}}\n")
+    there, back = dags["migrate"], dags["rollback"]
+    listed = order_of(there)
+    assert listed.index("start_history") == listed.index("create_topics") + 1
+    assert there.get_task("history.copied").upstream_task_ids >= there.get_task("coverage").upstream_task_ids
+    assert behind(there, "history.copied") == {"history.compare", "evidence", "gate", "lift_holds"}
+    assert listed[-2:] == ["gate", "lift_holds"]
+    assert {"history.copied", "history.compare"} <= set(there.get_task("evidence").judged)
+    assert "begin" in behind(back, "stop_history")
+    assert order_of(back)[-2:] == ["gate", "lift_holds"]
+
+
 def test_scheme_2_starts_seconds_before_anything_is_written_for_them_and_closes_originals_last(
     dags_of: Callable[..., dict[str, DAG]],
 ) -> None:

@@ -81,7 +81,7 @@ def test_canary_is_asked_for_and_belongs_to_what_copies_to_the_target() -> None:
     del unasked["mirror"]["canary"]
     plan = parse_plan(yaml.safe_dump(unasked), Path("orders.yaml")).plan
     assert topic_of(plan) is None, "the source is written to by nobody unasked"
-    with pytest.raises(PlanError, match="mirror: canary: scheme producers_first copies nothing to the target under its own name"):
+    with pytest.raises(PlanError, match="mirror: canary: scheme producers_first copies nothing to the target"):
         parse_plan(yaml.safe_dump(with_mirror(SHOP, back="connect_source", canary=True)), Path("orders.yaml"))
 
 
@@ -124,7 +124,7 @@ def external(data: Data) -> None:
         (
             {"connection": "connect_target", "back": "connect_source"},
             None,
-            "mirror: connection: scheme producers_first copies nothing to the target; say back alone, or history: prefixed",
+            "mirror: connection: scheme producers_first copies nothing to the target; say back alone",
         ),
         (
             {"back": "connect_source"},
@@ -234,10 +234,8 @@ def test_nobody_waits_for_anybody_so_that_circles_are_no_hindrance() -> None:
     ],
 )
 def test_history_lies_beside_what_moves_without_it(scheme: str, mirror: Data) -> None:
-    data = yaml.safe_load(SHOP)
-    data.update(history="prefixed", mirror=mirror)
-    if scheme == "producers_later":
-        data = {**yaml.safe_load((_PLANS / "orders_producers_later.yaml").read_text()), "history": "prefixed", "mirror": mirror}
+    text = SHOP if scheme == "producers_first" else (_PLANS / "orders_producers_later.yaml").read_text()
+    data = {**yaml.safe_load(text), "history": "prefixed", "mirror": mirror}
     plan = parse_plan(yaml.safe_dump(data), Path("orders.yaml")).plan
     assert (plan.scheme, plan.copies, plan.copied_back) == (scheme, False, "back" in mirror)
 
