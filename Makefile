@@ -2,7 +2,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo up down clean test faults bench lock environment
+.PHONY: help demo up down clean test check-evidence faults bench lock environment
 
 VENV := .venv
 RUN := PYTHONPATH=include $(VENV)/bin/python -m
@@ -46,6 +46,9 @@ test: environment ## check format, lint, types and imports, then run every test 
 	@$(VENV)/bin/mypy
 	@PYTHONPATH=include:plugins $(VENV)/bin/lint-imports
 	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+check-evidence: environment ## look whether evidence is as it was sealed: DIR=folder, KEY=public key (needs no cluster)
+	@exec env $(RUN) kafka_migration.evidence $(if $(DIR),$(call quoted,DIR=$(DIR))) $(if $(KEY),$(call quoted,KEY=$(KEY)))
 
 faults: environment ## kill anything at any time and count every message; ONLY=flow/victim picks, FRESH=1 forgets
 	@exec env PYTHONPATH=include:plugins:. $(VENV)/bin/python -m tests.faults $(call quoted,ONLY=$(ONLY)) $(call quoted,FRESH=$(FRESH))

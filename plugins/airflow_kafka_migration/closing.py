@@ -76,10 +76,12 @@ class EvidenceOperator(BaseOperator):
             raise StepRefused(f"The evidence is written; its verdict is {verdict}. The gate says why.")
 
     def _publish(self, context: Context, states: Mapping[str, str]) -> str:
-        from airflow_kafka_migration.audit import LOG
+        from airflow_kafka_migration.audit import LOG, failure_of
         from airflow_kafka_migration.evidence import evidence_root
         from airflow_kafka_migration.hooks import secrets_met
         from airflow_kafka_migration.runs import started_plan
+        from airflow_kafka_migration.signing import signing_key
+        from kafka_migration.errors import MigrationError
         from kafka_migration.evidence.assemble import Facts
         from kafka_migration.evidence.bundle import Bundle
         from kafka_migration.evidence.publish import publish
@@ -87,6 +89,10 @@ class EvidenceOperator(BaseOperator):
         ti, dag_run = context["ti"], context["dag_run"]
         loaded = started_plan(context, self.plan)
         records = AssetRecords(context, plan_asset(self.plan))
+        try:
+            key = signing_key(loaded.plan)
+        except MigrationError as error:
+            raise failure_of(error) from None
         bundle = Bundle(evidence_root(loaded.plan), self.plan, purpose_of(ti.dag_id), ti.run_id, secrets_met())
         evidence = publish(
             bundle,
@@ -101,6 +107,7 @@ class EvidenceOperator(BaseOperator):
                 approvals=tuple(_approval(records, ti.dag_id, ti.run_id, task, states) for task in self.asked),
                 points=_points(loaded, records, purpose_of(ti.dag_id)),
             ),
+            key,
         )
         for label, text in evidence.summary.items():
             LOG.info("%-22s %s", label, text)

@@ -25,6 +25,7 @@ from airflow_kafka_migration.names import (
     parameters,
     purpose_of,
 )
+from airflow_kafka_migration.signing import signing_key
 from airflow_kafka_migration.state import AssetRecords, plan_asset
 from kafka_migration.checks.services import refuse_while_going_back
 from kafka_migration.clusters.client import CONNECT_TIMEOUT
@@ -58,6 +59,8 @@ def open_run(
         loaded = find_plan(plan_name)
         _only_known_parameters(context, loaded.plan)
         _same_plan(context, loaded, records)
+    if context["ti"].task_id == FIRST_TASK:
+        signing_key(loaded.plan)  # not found out when everything has been moved
     clusters = replace(open_clusters(loaded.plan, log), heading=Side(heading))
     return Run(
         plan=loaded.plan,

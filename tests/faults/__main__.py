@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
     unknown = [name for name, value in settings.items() if value and name not in _SETTINGS]
     cells = _chosen(settings.get("ONLY", ""))
     if unknown or not cells:
-        print(f"What can be set: {', '.join(_SETTINGS)}. The cells: {' '.join(map(_name, _chosen('')))}")  # noqa: T201
+        print(f"What can be set: {', '.join(_SETTINGS)}. The cells: {' '.join(map(_name, _chosen('')))}")
         return 2
     console = Console(width=200, highlight=False)
     raise_on_signals()

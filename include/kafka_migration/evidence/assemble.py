@@ -1,7 +1,8 @@
 """One run's evidence out of what its steps left behind. It reads the bundle and writes nothing.
 
 From the steps' `report.data` it takes what the page draws: `topics` and `partitions` (preflight), `samples` by group
-with `service` (a drain), `coverage` (rows of `CoverageRow`) and `data_docs` (a link relative to the bundle).
+with `service` (a drain), `coverage` and `content` (rows of `CoverageEntry` and `ContentEntry`), and `data_docs` (a link
+relative to the bundle).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from kafka_migration.evidence.model import (
     Approval,
     Attempt,
     Compared,
+    ContentEntry,
     CoverageEntry,
     DrainCurve,
     Evidence,
@@ -66,6 +68,7 @@ def assemble(bundle: Bundle, facts: Facts) -> Evidence:
         coverage = tuple(
             CoverageEntry.model_validate(row) for r in records for row in r.report.data.get("coverage") or ()
         )
+        content = tuple(ContentEntry.model_validate(row) for r in records for row in r.report.data.get("content") or ())
         drains = tuple(curve for r in records for curve in _drains(r))
     except (ValidationError, TypeError, ValueError) as error:
         raise EvidenceError(f"{bundle}: a step's data is not what the evidence needs: {error}") from None
@@ -98,6 +101,7 @@ def assemble(bundle: Bundle, facts: Facts) -> Evidence:
         pauses=_pauses(records),
         data_docs=next((str(link) for r in records if (link := r.report.data.get("data_docs"))), None),
         compared=next((Compared(**c) for r in records if (c := r.report.data.get("compared"))), None),
+        content=content,
         standstill=_standstill(records),
         holds=_holds(records),
         plan_digest=facts.plan.digest,

@@ -21,6 +21,7 @@ from kafka_migration.evidence.model import StepRecord
 
 EVIDENCE_JSON = "evidence.json"
 EVIDENCE_HTML = "evidence.html"
+PLAN_FILE = "plan.yaml"
 
 _LONG_ENOUGH = 8  # a secret at least this long is looked for inside longer texts as well
 
@@ -33,9 +34,11 @@ class Folder(Protocol):
     def __truediv__(self, key: str, /) -> Self: ...
     def mkdir(self, *, parents: bool, exist_ok: bool) -> None: ...
     def exists(self) -> bool: ...
+    def is_dir(self) -> bool: ...
     def iterdir(self) -> Iterable[Self]: ...
+    def read_bytes(self) -> bytes: ...
+    def write_bytes(self, data: bytes) -> Any: ...
     def read_text(self, encoding: str) -> str: ...
-    def write_text(self, data: str, encoding: str) -> Any: ...
 
 
 class Bundle:
@@ -100,6 +103,10 @@ class Bundle:
         """Raises `EvidenceError`."""
         self._write((name,), text)
 
+    def write_bytes(self, folder: str, name: str, content: bytes) -> None:
+        """Into a subfolder. What it holds has been written as text before. Raises `EvidenceError`."""
+        self._put((folder, name), content)
+
     def leave(self, name: str, text: str) -> str:
         """Write a text that a step leaves for people, and tell where it lies. Raises `EvidenceError`.
 
@@ -110,10 +117,8 @@ class Bundle:
         return str(self.folder / file)
 
     def _write(self, where: Sequence[str], value: Mapping[str, Any] | str) -> None:
-        path = self.folder
-        for part in where:
-            path = path / part
         held = _secret_in(value, self._forbidden)
+        path = "/".join((str(self.folder), *where))
         if held is not None:
             raise EvidenceError(
                 f"{path} was not written: it would hold a secret of an Airflow connection"
@@ -124,12 +129,18 @@ class Bundle:
             text = value if isinstance(value, str) else json.dumps(value, indent=1, ensure_ascii=False)
         except (TypeError, ValueError) as error:
             raise EvidenceError(f"{path} was not written: it would hold what is no JSON: {error}") from None
+        self._put(where, text.encode())
+
+    def _put(self, where: Sequence[str], content: bytes) -> None:
+        path = self.folder
+        for part in where:
+            path = path / part
         try:
             if isinstance(path, Path):
                 self._make(path.parent)
-                _write_whole(path, text)
+                _write_whole(path, content)
             else:
-                path.write_text(text, encoding="utf-8")  # a put of an object is whole or nothing by itself
+                path.write_bytes(content)  # a put of an object is whole or nothing by itself
         except Exception as error:
             cause = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             raise EvidenceError(
@@ -173,12 +184,12 @@ def _as_local(root: Folder) -> Path | None:
     return Path(getattr(root, "path")) if getattr(root, "protocol", None) in ("", "file", "local") else None  # noqa: B009
 
 
-def _write_whole(path: Path, text: str) -> None:
+def _write_whole(path: Path, content: bytes) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(descriptor, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)

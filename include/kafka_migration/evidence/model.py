@@ -173,6 +173,31 @@ class Compared(Part):
     repeated: int = Field(default=0, description="Of the differences, messages that are there more than once.")
 
 
+class ContentEntry(Part):
+    """What comparing one copied partition with its original showed, over ranges that were fixed before.
+
+    Counts are of visible messages; of a compacted topic (`by_key`) `equal` and the differences are of keys.
+    """
+
+    topic: str
+    partition: int
+    copy_topic: str = Field(description="Its name on the destination.")
+    origin_start: int
+    origin_end: int
+    destination_start: int
+    destination_end: int
+    origin_visible: int
+    destination_visible: int
+    equal: int
+    missing: int
+    extra: int
+    repeated: int
+    altered: int
+    misplaced: int
+    by_key: bool
+    verdict: Verdict
+
+
 class Standstill(Part):
     """How long a service that writes was stopped: from its order to stop until it was seen to run where it goes."""
 
@@ -233,6 +258,7 @@ class Evidence(Part):
     compared: Compared | None = Field(
         description="Where messages were copied: what comparing the copies with their originals showed."
     )
+    content: tuple[ContentEntry, ...] = Field(default=(), description="The same, partition by partition.")
     standstill: Standstill | None = Field(
         description="Where messages were copied: the longest time that a writer was stopped."
     )

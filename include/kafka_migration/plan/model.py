@@ -413,6 +413,11 @@ class Evidence(Part):
         default=None,
         description="A folder, or an object storage URL that Airflow knows. Default: beside Airflow.",
     )
+    sign: str | None = Field(
+        default=None,
+        min_length=1,
+        description="An Airflow connection whose password is a private key (PEM, Ed25519), by which it is signed.",
+    )
 
 
 class Verify(Part):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kafka_migration.findings import accept
@@ -58,7 +58,7 @@ def compare(run: Run) -> StepReport:
         summary=f"{compared['messages']:,} messages of {len(results)} partitions are equal on both clusters",
         tables=[_table(run, results)],
         findings=[*renewed, *accept(found, run.plan.acceptances)],
-        data={"compared": compared, **data_docs_page(run.documents)},
+        data={"compared": compared, "content": entries(pairs, results, again), **data_docs_page(run.documents)},
     )
     stop_with(report, "comparing what was copied")
     current.keep("compared", compared)
@@ -74,6 +74,31 @@ def totals(results: Mapping[TopicPartition, ContentResult]) -> dict[str, Any]:
         "repeated": sum(r.counts[Kind.REPEATED] for r in results.values()),
         "first": next((str(d) for r in results.values() for d in r.differences), None),
     }
+
+
+def entries(
+    pairs: Iterable[RangePair], results: Mapping[TopicPartition, ContentResult], at_least_once: bool = False
+) -> list[dict[str, Any]]:
+    """One row a partition, as `ContentEntry` of the evidence has it."""
+    return [
+        {
+            "topic": pair.partition.topic,
+            "partition": pair.partition.partition,
+            "copy_topic": pair.copy or pair.partition.topic,
+            "origin_start": pair.origin_start,
+            "origin_end": pair.origin_end,
+            "destination_start": pair.destination_start,
+            "destination_end": pair.destination_end,
+            "origin_visible": result.origin_visible,
+            "destination_visible": result.destination_visible,
+            "equal": result.equal,
+            **{kind.value: result.counts[kind] for kind in Kind},
+            "by_key": result.by_key,
+            "verdict": result.verdict(at_least_once),
+        }
+        for pair in pairs
+        for result in (results[pair.partition],)
+    ]
 
 
 def _table(run: Run, results: dict[TopicPartition, ContentResult]) -> Table:

@@ -24,7 +24,7 @@ from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import Run
 from kafka_migration.steps import holding, remade
 from kafka_migration.steps.common import check_window, moved_topics, stop_with
-from kafka_migration.steps.content import totals
+from kafka_migration.steps.content import entries, totals
 from kafka_migration.steps.mirroring import stamped
 from kafka_migration.steps.pace import (
     bytes_each,
@@ -237,7 +237,7 @@ def compare(run: Run) -> StepReport:
             )
         ],
         findings=[*renewed, *accept(judged, run.plan.acceptances)],
-        data={"compared": compared},
+        data={"compared": compared, "content": entries(pairs, results)},
     )
     stop_with(report, "comparing what was copied")
     current.keep(_COMPARED, {**compared, "run_id": run.run_id})

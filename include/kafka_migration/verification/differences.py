@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from kafka_migration.findings import Status
 from kafka_migration.offsets import TopicPartition
 
 SHOWN = 20  # differences of a partition that are kept with their offsets; all are counted
@@ -92,6 +93,12 @@ class ContentResult:
     def complete(self) -> bool:
         """Both ranges were read whole."""
         return self.origin_complete and self.destination_complete and not self.deleted
+
+    def verdict(self, at_least_once: bool = False) -> Status:
+        """`at_least_once`: a message that is only repeated is no reason to fail."""
+        if self.different > (self.counts[Kind.REPEATED] if at_least_once else 0):
+            return Status.FAIL
+        return Status.PASS if self.complete else Status.INCONCLUSIVE
 
     def note(self, found: Iterable[Difference]) -> None:
         for difference in found:
