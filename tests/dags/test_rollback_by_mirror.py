@@ -12,11 +12,14 @@ from urllib.parse import urlsplit
 
 import pytest
 from confluent_kafka import Consumer
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from tests.conftest import RunningCluster
 from tests.dags.conftest import AirflowHome
 from tests.integration.scene import Town, supervised
 
 from demo.connect import ConnectWorker
+from kafka_migration.evidence.check import check
 from kafka_migration.groups.commits import set_commits
 from kafka_migration.offsets import OffsetRange
 from kafka_migration.visible import each_visible
@@ -38,6 +41,7 @@ mirror: {{back: connect_source}}
 cutover: {{quiet: 200ms}}
 drain: {{timeout: 1s}}
 consuming: {{timeout: 60s}}
+evidence: {{sign: sealing}}
 """
 
 
@@ -89,6 +93,9 @@ def test_consumer_that_cannot_go_to_the_target_finds_on_the_source_what_was_prod
             "AIRFLOW_CONN_CONNECT_SOURCE",
             json.dumps({"conn_type": "http", "host": address.hostname, "port": address.port, "schema": "http"}),
         )
+        key = Ed25519PrivateKey.generate()
+        text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+        monkeypatch.setenv("AIRFLOW_CONN_SEALING", json.dumps({"conn_type": "generic", "password": text}))
         plan = airflow_home.write_plan("home", tp.topic, _PLAN)
         town.source.write(tp, 3, value=b"source")
         town.service("one", [tp])
@@ -109,11 +116,11 @@ def test_consumer_that_cannot_go_to_the_target_finds_on_the_source_what_was_prod
             assert found == [b"source"] * 3 + [b"target"] * 5 + [b"source again"]
             assert len(consumer.assignment()) == 1, "its consumer was left alone"
         plan.unlink()
-        evidence = json.loads(
-            max(
-                airflow_home.evidence.glob("home/rollback/*/evidence.json"), key=lambda f: f.stat().st_mtime
-            ).read_text()
+        checked = check(
+            max(airflow_home.evidence.glob("home/rollback/*"), key=lambda f: f.stat().st_mtime), key.public_key()
         )
-        assert evidence["verdict"] == "PASS"
-        assert evidence["summary"]["messages compared"] == "5 of 1 partitions, copied and equal"
+        assert checked.problems == []
+        assert checked.evidence is not None
+        assert checked.evidence.verdict == "PASS"
+        assert checked.evidence.summary["messages compared"] == "5 of 1 partitions, copied and equal"
         assert {s for what, s, _ in daemon.journal() if what == "stop"} == {"one"}

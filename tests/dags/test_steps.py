@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.dags import steps
-from tests.dags.conftest import AirflowHome, Ended
+from tests.dags.conftest import PLAN, AirflowHome, Ended
 
 from airflow_kafka_migration.audit import failure_of
 from airflow_kafka_migration.failures import StepRefused
@@ -73,6 +73,17 @@ def test_an_unforeseen_error_keeps_its_traceback_and_is_evidence_too(
     assert ended.state == "failed"
     assert "Traceback" in ended.log
     assert airflow_home.step_evidence("acts", "preflight")["error"] == "ZeroDivisionError: by nought"
+
+
+def test_a_key_that_signs_nothing_stops_the_first_step_and_is_not_shown(
+    airflow_home: AirflowHome, run_dag: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SEALING", json.dumps({"conn_type": "generic", "password": "hunter2-hunter2"}))
+    airflow_home.write_plan("acts", text=PLAN + "evidence: {{sign: sealing}}\n")
+    ended = run_dag("acts.migrate")
+    assert ended.tasks["preflight"] == "failed"
+    assert "evidence: sign: the password of Airflow connection 'sealing' is no private key" in ended.log
+    assert "hunter2" not in ended.log
 
 
 def test_a_plan_edited_in_the_middle_of_its_run_stops_the_next_step_and_is_shown(
