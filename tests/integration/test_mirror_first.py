@@ -23,7 +23,7 @@ from kafka_migration.mirror.legs import Legs
 from kafka_migration.mirror.rest import Connect, ConnectAccess
 from kafka_migration.offsets import OffsetRange, TopicPartition
 from kafka_migration.plan.graph import FIRST_STAGE
-from kafka_migration.plan.model import Plan
+from kafka_migration.plan.model import Accepted, Plan
 from kafka_migration.report import StepReport
 from kafka_migration.run import ROLLBACK, Run
 from kafka_migration.services.controller import Observation, State
@@ -310,6 +310,31 @@ def test_message_written_to_the_copy_is_found(move: Move) -> None:
         *(f"content-{rule}/{move.a}" for rule in ("extra", "surplus")),
     }
     assert refused.value.findings[0].status is Status.FAIL
+
+
+def test_head_that_the_source_has_deleted_is_told_and_all_that_is_kept_is_compared(move: Move) -> None:
+    run = move.run()
+    to_the_image(run, move.life)
+    total = len(visible(move.town.source, move.a))
+    move.town.source.delete_before(move.a, 4)
+    with pytest.raises(FindingsFailed) as refused:
+        content.compare(run)
+    [told] = refused.value.findings
+    assert (told.id, told.status) == (f"content/{move.a.topic}", Status.INCONCLUSIVE)
+    assert f"{move.a}: offsets 0 to 4; all {total - 4:,} messages that are kept are equal" in told.seen
+    # What is kept is compared indeed: a message too many behind the head is found.
+    move.town.target.write(move.a, value=b"x")
+    legs = Legs(run.records)
+    [leg] = legs.all()
+    assert leg.image is not None
+    legs.keep(replace(leg, image={**leg.image, move.a: move.town.target.end(move.a)}))
+    with pytest.raises(FindingsFailed) as refused:
+        content.compare(run)
+    assert refused.value.findings[0].status is Status.FAIL
+    assert "1 extra" in refused.value.findings[0].seen
+    legs.keep(leg)
+    accepted = move.plan.model_copy(update={"accept": (Accepted(finding=told.id, reason="nobody needed them"),)})
+    assert content.compare(move.town.run(accepted)).data["compared"]["differences"] == 0
 
 
 def take_back(run: Run, life: MirroredLife) -> None:

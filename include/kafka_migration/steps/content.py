@@ -11,6 +11,7 @@ from kafka_migration.report import StepReport, Table
 from kafka_migration.run import Run
 from kafka_migration.steps import holding, remade, repeats
 from kafka_migration.steps.common import stop_with
+from kafka_migration.steps.heads import kept
 from kafka_migration.steps.mirroring import leg_of, stamped
 from kafka_migration.topics.describe import describe_topics
 from kafka_migration.verification.content import ContentResult, Kind, RangePair, compare_content, judge_content
@@ -27,9 +28,9 @@ def compare(run: Run) -> StepReport:
         return StepReport("would compare every copied message with its original")
     current = run.current
     if current.finished:
-        kept = current.note("compared") or {}
-        told = f"{kept.get('messages', 0):,} messages, compared by run {current.finished['run_id']}"
-        return StepReport(f"nothing to do: {told}", data={"compared": kept})
+        known = current.note("compared") or {}
+        told = f"{known.get('messages', 0):,} messages, compared by run {current.finished['run_id']}"
+        return StepReport(f"nothing to do: {told}", data={"compared": known})
     leg = leg_of(run)
     if leg is None or leg.end is None or leg.image is None:
         return StepReport("nothing was copied that could be compared")
@@ -49,6 +50,7 @@ def compare(run: Run) -> StepReport:
         )
         for tp in sorted(leg.begin)
     ]
+    pairs = kept(run, leg, pairs)
     results = compare_content(run.clusters.origin, run.clusters.destination, pairs)
     compared = totals(results)
     again = repeats.allowed(run)

@@ -17,7 +17,8 @@ class Comparison(ABC):
     """
 
     def __init__(self, pair: RangePair) -> None:
-        self.found = ContentResult(pair.partition, by_key=pair.by_key)
+        head = "" if pair.former_start is None else f"offsets {pair.former_start:,} to {pair.origin_start:,}"
+        self.found = ContentResult(pair.partition, by_key=pair.by_key, head=head)
         self._left = [
             max(0, pair.origin_end - pair.origin_start),
             max(0, pair.destination_end - pair.destination_start),

@@ -117,6 +117,17 @@ def _judge(topic: str, results: Sequence[ContentResult], at_least_once: bool) ->
             "both ranges read whole",
             "it ends with its producer's commit or its time-out: then clear this task",
         )
+    heads = [f"{r.partition}: {r.head}" for r in results if r.head]
+    if heads:
+        return Finding(
+            f"content/{topic}",
+            Status.INCONCLUSIVE,
+            f"not kept any more on the origin, so not compared: {_listed(heads)}; all {equal:,} messages that are kept"
+            " are equal" + (f", {repeated:,} are there more than once" if repeated else ""),
+            "both ranges kept until they have been compared",
+            "retention has deleted them while they were copied: accept the finding if nobody needed them any more, or"
+            " compare with the application's own records",
+        )
     if repeated:
         place = next(_shown(d) for r in results for d in r.differences)
         return Finding(

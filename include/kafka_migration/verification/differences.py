@@ -31,7 +31,8 @@ class RangePair:
     """One partition: [start, end) on the origin and on the destination.
 
     `ignore_timestamp`: the destination stamps messages anew. `by_key`: the latest message of each key counts.
-    `copy`: the topic's name on the destination, where that is another.
+    `copy`: the topic's name on the destination, where that is another. `former_start`: where the origin's range began
+    before it lost its head; None where it has it.
     """
 
     partition: TopicPartition
@@ -42,6 +43,7 @@ class RangePair:
     ignore_timestamp: bool = False
     by_key: bool = False
     copy: str | None = None
+    former_start: int | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class ContentResult:
     `counts`: all differences by their kind; `differences`: the first of them. `origin_complete` and
     `destination_complete`: no open transaction stood in the way of reading to the end; after one nothing more of the
     partition is read or judged. `deleted`: what of the ranges is not kept any more; then nothing of it was compared.
+    `head`: what of the origin's range was not kept any more, so that only the rest was compared.
     `rewritten`: keys that lie on one side only, and beyond the end on the other, where compaction removed the former.
     """
 
@@ -82,6 +85,7 @@ class ContentResult:
     origin_complete: bool = True
     destination_complete: bool = True
     deleted: str = ""
+    head: str = ""
     rewritten: int = 0
 
     @property
@@ -98,7 +102,7 @@ class ContentResult:
         """`at_least_once`: a message that is only repeated is no reason to fail."""
         if self.different > (self.counts[Kind.REPEATED] if at_least_once else 0):
             return Status.FAIL
-        return Status.PASS if self.complete else Status.INCONCLUSIVE
+        return Status.PASS if self.complete and not self.head else Status.INCONCLUSIVE
 
     def note(self, found: Iterable[Difference]) -> None:
         for difference in found:
