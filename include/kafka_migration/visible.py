@@ -8,9 +8,10 @@ because a transaction is open is reported as such and never taken for empty; one
 from __future__ import annotations
 
 import time
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby, pairwise
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException
@@ -46,7 +47,7 @@ def count_visible(
     cluster: Cluster, ranges: Sequence[OffsetRange], progress: Callable[[int], None] | None = None
 ) -> dict[TopicPartition, Seen]:
     """For each range how many messages are visible, exactly."""
-    return _read(cluster, ranges, stop_at_first=False, progress=progress)
+    return _read(cluster, ranges, progress=progress)
 
 
 def count_between(
@@ -58,11 +59,14 @@ def count_between(
     """
     counts = {tp: [0] * (len(m) - 1) for tp, m in marks.items()}
 
-    def tell(tp: TopicPartition, message: Any) -> None:
-        counts[tp][bisect_right(marks[tp], message.offset()) - 1] += 1
+    def take(tp: TopicPartition, messages: Sequence[Any]) -> None:
+        offsets = [message.offset() for message in messages]
+        places = [bisect_left(offsets, mark) for mark in marks[tp]]
+        for number, (start, end) in enumerate(pairwise(places)):
+            counts[tp][number] += end - start
 
     ranges = [OffsetRange(tp, m[0], m[-1]) for tp, m in marks.items()]
-    seen = _read(cluster, ranges, stop_at_first=False, tell=tell)
+    seen = _read(cluster, ranges, take=take)
     return {tp: (counts[tp], seen[tp].complete) for tp in marks}
 
 
@@ -70,7 +74,19 @@ def each_visible(
     cluster: Cluster, ranges: Sequence[OffsetRange], tell: Callable[[TopicPartition, Any], None]
 ) -> dict[TopicPartition, Seen]:
     """Tell of every visible message of these ranges, those of one partition in order; partitions side by side."""
-    return _read(cluster, ranges, stop_at_first=False, tell=tell)
+
+    def take(tp: TopicPartition, messages: Sequence[Any]) -> None:
+        for message in messages:
+            tell(tp, message)
+
+    return _read(cluster, ranges, take=take)
+
+
+def each_batch(
+    cluster: Cluster, ranges: Sequence[OffsetRange], take: Callable[[TopicPartition, Sequence[Any]], None]
+) -> dict[TopicPartition, Seen]:
+    """The same, some neighbouring messages of one partition at once: what is done for each alone costs most of all."""
+    return _read(cluster, ranges, take=take)
 
 
 @dataclass
@@ -82,13 +98,23 @@ class _Progress:
     last: int | None = None
     count: int = 0
 
+    def pass_over(self, messages: Sequence[Any]) -> None:
+        self.count += len(messages)
+        self.last = messages[-1].offset()
+        self.position = messages[-1].offset() + 1
+        if self.first is None:
+            self.first = messages[0].offset()
+
+    def seen(self, complete: bool) -> Seen:
+        return Seen(self.first, self.last, self.count, complete)
+
 
 def _read(
     cluster: Cluster,
     ranges: Sequence[OffsetRange],
-    stop_at_first: bool,
+    stop_at_first: bool = False,
     progress: Callable[[int], None] | None = None,
-    tell: Callable[[TopicPartition, Any], None] | None = None,
+    take: Callable[[TopicPartition, Sequence[Any]], None] | None = None,
 ) -> dict[TopicPartition, Seen]:
     if len({r.partition for r in ranges}) < len(ranges):
         raise ValueError("each partition can be read in one range only; count_between takes several marks of one")
@@ -121,49 +147,57 @@ def _read(
                     f" nothing for {_STALL:.0f} s, and not the end",
                 )
             finished: list[TopicPartition] = []
-            for message in messages:
-                source = (message.topic(), message.partition())
-                state = reading.get(source)
+            for where, error, together in _together(messages):
+                state = reading.get(where)
                 if state is None:
                     continue
-                tp = state.partition
-                offset = message.offset()
-                error = message.error()
                 if error is not None:
-                    if error.code() == KafkaError._PARTITION_EOF:
-                        # read_committed: EOF comes at the last stable offset, before the end while one is open
-                        done[tp] = Seen(state.first, state.last, state.count, offset >= state.end)
-                        del reading[source]
-                        finished.append(tp)
+                    done[state.partition] = state.seen(_ended_by(cluster, state, error, together[0].offset()))
+                else:
+                    within = _before(state.end, together)
+                    passed = len(within) < len(together)
+                    if stop_at_first:
+                        within = within[:1]
+                    if within:
+                        state.pass_over(within)
+                        total += len(within)
+                        if take is not None:
+                            take(state.partition, within)
+                    if state.position < state.end and not passed and not stop_at_first:
                         continue
-                    if error.code() == KafkaError._AUTO_OFFSET_RESET:
-                        raise ClusterError(
-                            f"{cluster}: {tp} cannot be read from offset {state.position:,} on, up to"
-                            f" {state.end:,}: it is not there any more (deleted by retention, or the topic was made"
-                            " anew)"
-                        )
-                    raise cluster.error(error, f"reading {tp}")
-                if offset >= state.end:
-                    done[tp] = Seen(state.first, state.last, state.count, True)
-                    del reading[source]
-                    finished.append(tp)
-                    continue
-                state.count += 1
-                state.last = offset
-                state.position = offset + 1
-                total += 1
-                if state.first is None:
-                    state.first = offset
-                if tell is not None:
-                    tell(tp, message)
-                if stop_at_first or offset + 1 >= state.end:
-                    done[tp] = Seen(state.first, state.last, state.count, offset + 1 >= state.end)
-                    del reading[source]
-                    finished.append(tp)
+                    done[state.partition] = state.seen(state.position >= state.end or (passed and not within))
+                del reading[where]
+                finished.append(state.partition)
             if progress is not None and messages:
                 progress(total)
             _release(cluster, consumer, finished, bool(reading))
     return done
+
+
+def _together(messages: Sequence[Any]) -> Iterator[tuple[tuple[str, int], KafkaError | None, list[Any]]]:
+    """Neighbours of one partition, with what is wrong with them."""
+    for (topic, partition, error), some in groupby(messages, lambda m: (m.topic(), m.partition(), m.error())):
+        yield (topic, partition), error, list(some)
+
+
+def _before(end: int, messages: list[Any]) -> list[Any]:
+    """Those before an offset; they come in order."""
+    if messages[-1].offset() < end:
+        return messages
+    return messages[: bisect_left(messages, end, key=lambda message: message.offset())]
+
+
+def _ended_by(cluster: Cluster, state: _Progress, error: KafkaError, offset: int) -> bool:
+    """Whether the range was read whole when the partition's end was told. Raises `ClusterError` for any other error."""
+    if error.code() == KafkaError._PARTITION_EOF:
+        # read_committed: it comes at the last stable offset, before the end while a transaction is open
+        return offset >= state.end
+    if error.code() == KafkaError._AUTO_OFFSET_RESET:
+        raise ClusterError(
+            f"{cluster}: {state.partition} cannot be read from offset {state.position:,} on, up to"
+            f" {state.end:,}: it is not there any more (deleted by retention, or the topic was made anew)"
+        )
+    raise cluster.error(error, f"reading {state.partition}")
 
 
 def _release(cluster: Cluster, consumer: Consumer, finished: Iterable[TopicPartition], go_on: bool) -> None:

@@ -15,7 +15,7 @@ from kafka_migration.verification.by_key import ByKey
 from kafka_migration.verification.comparison import ORIGIN
 from kafka_migration.verification.content import ContentResult, RangePair, judge_content
 from kafka_migration.verification.content_expectations import ContentRow
-from kafka_migration.verification.digest import digest
+from kafka_migration.verification.digest import digest, digests
 from kafka_migration.verification.in_order import InOrder
 
 TP = TopicPartition("orders", 3)
@@ -54,8 +54,8 @@ def compared(origin: Iterable[str], destination: Iterable[str], chunk: int = 10_
     comparison = InOrder(RangePair(TP, 0, len(sides[0]), 1_000, 1_000 + len(sides[1])), most=10_000)
     for start in range(0, max(map(len, sides)) + 1, chunk):
         for number, side in enumerate(sides):
-            for message in side[start : start + chunk]:
-                comparison.feed(number, message, digest(message))
+            some = side[start : start + chunk]
+            comparison.feed(number, some, digests(some))
             comparison.read_up_to(number, max(0, len(side) - start - chunk))
         comparison.advance()
     result = comparison.result()
@@ -142,7 +142,7 @@ def test_what_could_not_be_read_is_no_difference_and_no_pass() -> None:
     comparison = InOrder(RangePair(TP, 0, 5, 0, 5), most=10_000)
     for number in range(5):
         message = Said(number, f"m{number}")
-        comparison.feed(0, message, digest(message))
+        comparison.feed(0, [message], digests([message]))
     comparison.cut_short(ORIGIN)
     comparison.advance()
     result = comparison.result()
@@ -174,7 +174,7 @@ def test_of_a_compacted_topic_the_latest_of_every_key_counts() -> None:
         comparison = ByKey(RangePair(TP, 0, 0, 0, 0, by_key=True))
         for number, side in enumerate((origin, destination)):
             for message in side:
-                comparison.feed(number, message, digest(message))
+                comparison.feed(number, [message], digests([message]))
         return comparison.result(rewritten=(set(), set()))
 
     old, new, gone = Said(0, "old", b"k"), Said(5, "new", b"k"), Said(9, "", b"k", gone=True)

@@ -39,7 +39,7 @@ def fed(one: Sequence[int], other: Sequence[int], most: int = 100_000) -> InOrde
     comparison = InOrder(RangePair(TP, 0, 1000, 1000, 2000), most)
     for side, numbers in ((ORIGIN, one), (DESTINATION, other)):
         for offset, number in enumerate(numbers):
-            comparison.feed(side, At(1000 * side + offset), digest_of(number))
+            comparison.feed(side, [At(1000 * side + offset)], [digest_of(number)])
         comparison.read_up_to(side, 1000 - len(numbers))
     return comparison
 
@@ -52,7 +52,7 @@ def compared(one: Sequence[int], other: Sequence[int], most: int = 100_000, chun
     while wanted := [side for side in (ORIGIN, DESTINATION) if comparison.wants(side)]:
         for side in wanted:
             for offset, number in streams[side][at[side] : at[side] + chunk]:
-                comparison.feed(side, At(offset), digest_of(number))
+                comparison.feed(side, [At(offset)], [digest_of(number)])
             at[side] += chunk
             comparison.read_up_to(side, max(0, len(streams[side]) - at[side]))
         comparison.advance()
@@ -177,7 +177,7 @@ def test_neither_side_runs_ahead_of_the_other_without_end() -> None:
     assert not comparison.wants(ORIGIN)
     assert comparison.wants(DESTINATION)
     comparison.advance()
-    comparison.feed(DESTINATION, At(1010), digest_of(10))
+    comparison.feed(DESTINATION, [At(1010)], [digest_of(10)])
     comparison.advance()
     assert comparison.wants(ORIGIN)
 

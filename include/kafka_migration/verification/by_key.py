@@ -6,6 +6,7 @@ cluster. Memory grows with the keys.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from kafka_migration.verification.comparison import DESTINATION, ORIGIN, Comparison
@@ -27,9 +28,11 @@ class ByKey(Comparison):
         super().__init__(pair)
         self._latest: tuple[dict[Key, _Latest], dict[Key, _Latest]] = ({}, {})
 
-    def feed(self, side: int, message: Any, told: bytes) -> None:
-        super().feed(side, message, told)
-        self._latest[side][message.key()] = _Latest(message.offset(), told, message.value() is None)
+    def feed(self, side: int, messages: Sequence[Any], told: Sequence[bytes]) -> None:
+        super().feed(side, messages, told)
+        latest = self._latest[side]
+        for message, one in zip(messages, told, strict=True):
+            latest[message.key()] = _Latest(message.offset(), one, message.value() is None)
 
     def advance(self) -> None:
         """Which message is the latest is known at the end."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 from kafka_migration.verification.differences import ContentResult, RangePair
@@ -39,12 +40,12 @@ class Comparison(ABC):
         else:
             self.found.destination_complete = False
 
-    def feed(self, side: int, message: Any, told: bytes) -> None:
-        """The next visible message of a side, with its digest."""
+    def feed(self, side: int, messages: Sequence[Any], told: Sequence[bytes]) -> None:
+        """The next visible messages of a side, with their digests."""
         if side == ORIGIN:
-            self.found.origin_visible += 1
+            self.found.origin_visible += len(messages)
         else:
-            self.found.destination_visible += 1
+            self.found.destination_visible += len(messages)
 
     @abstractmethod
     def advance(self) -> None:

@@ -19,9 +19,9 @@ from kafka_migration.offsets import OffsetRange, TopicPartition, Which, read_off
 from kafka_migration.verification.by_key import ByKey, Key
 from kafka_migration.verification.comparison import DESTINATION, ORIGIN, Comparison
 from kafka_migration.verification.differences import SHOWN, ContentResult, Difference, Kind, RangePair
-from kafka_migration.verification.digest import differing_fields, digest
+from kafka_migration.verification.digest import differing_fields, digest, digests
 from kafka_migration.verification.in_order import InOrder
-from kafka_migration.visible import Seen, each_visible
+from kafka_migration.visible import Seen, each_batch
 
 __all__ = ["ContentResult", "Difference", "Kind", "RangePair", "compare_content", "judge_content"]
 
@@ -165,15 +165,20 @@ class _Cluster:
         wanted = [self._names.get(tp, tp) for tp in partitions]
         return {self._origins.get(tp, tp): at for tp, at in read_offsets(self._cluster, wanted, which).items()}
 
-    def each_visible(
-        self, ranges: Iterable[OffsetRange], tell: Callable[[TopicPartition, Any], None]
+    def each_batch(
+        self, ranges: Iterable[OffsetRange], take: Callable[[TopicPartition, Sequence[Any]], None]
     ) -> dict[TopicPartition, Seen]:
         wanted = [replace(r, partition=self._names.get(r.partition, r.partition)) for r in ranges]
-        if not self._origins:
-            return each_visible(self._cluster, wanted, tell)
         origins = self._origins
-        seen = each_visible(self._cluster, wanted, lambda tp, message: tell(origins.get(tp, tp), message))
+        seen = each_batch(self._cluster, wanted, lambda tp, messages: take(origins.get(tp, tp), messages))
         return {origins.get(tp, tp): found for tp, found in seen.items()}
+
+    def each_visible(self, ranges: Iterable[OffsetRange], tell: Callable[[TopicPartition, Any], None]) -> None:
+        def take(tp: TopicPartition, messages: Sequence[Any]) -> None:
+            for message in messages:
+                tell(tp, message)
+
+        self.each_batch(ranges, take)
 
 
 def _range(pair: RangePair, side: int) -> OffsetRange:
@@ -228,7 +233,7 @@ class _Side:
             return False
         most = max(_LEAST, _CHUNK // len(wanted))
         chunks = [replace(r, end=min(r.end, r.start + most)) for r in wanted]
-        seen = self._cluster.each_visible(chunks, self._tell)
+        seen = self._cluster.each_batch(chunks, self._take)
         for chunk in chunks:
             tp, comparison = chunk.partition, self._comparisons[chunk.partition]
             if seen[tp].complete:
@@ -239,9 +244,8 @@ class _Side:
                 comparison.cut_short(self._number)
         return True
 
-    def _tell(self, tp: TopicPartition, message: Any) -> None:
-        told = digest(message, timestamp=tp not in self._stamped)
-        self._comparisons[tp].feed(self._number, message, told)
+    def _take(self, tp: TopicPartition, messages: Sequence[Any]) -> None:
+        self._comparisons[tp].feed(self._number, messages, digests(messages, timestamp=tp not in self._stamped))
 
 
 def _finish(

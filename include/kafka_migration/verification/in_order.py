@@ -12,7 +12,6 @@ from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
 from typing import Any, NamedTuple
 
 from kafka_migration.verification.comparison import DESTINATION, ORIGIN, Comparison
@@ -24,7 +23,49 @@ Entry = tuple[int, bytes]
 _WINDOW = 64  # messages of each side that are looked at first; eight times as many each time they do not meet
 _RUN = 3  # equal messages in a row by which the sides are together again
 _COMMON = 8  # a message that is there more often is only paired with the one of the same rank: bounds the work
+_AT_ONCE = 4_096  # messages that are compared with one comparison of lists
 _GAPS = 4  # times as many messages as are held of a side: differences are named then, so that memory stays bounded
+
+
+class _Stream:
+    """Messages of one side that wait to be compared: the first of them is the next."""
+
+    def __init__(self) -> None:
+        self._offsets: list[int] = []
+        self._told: list[bytes] = []
+        self._at = 0
+
+    def __len__(self) -> int:
+        return len(self._told) - self._at
+
+    def add(self, offsets: Sequence[int], told: Sequence[bytes]) -> None:
+        del self._offsets[: self._at], self._told[: self._at]
+        self._at = 0
+        self._offsets.extend(offsets)
+        self._told.extend(told)
+
+    def told(self, count: int, start: int = 0) -> list[bytes]:
+        """The digests of the next ones."""
+        return self._told[self._at + start : self._at + start + count]
+
+    def take(self, count: int) -> list[Entry]:
+        start, self._at = self._at, self._at + count
+        return list(zip(self._offsets[start : self._at], self._told[start : self._at], strict=True))
+
+    def drop(self, count: int) -> None:
+        self._at += count
+
+
+def _alike_at_once(one: _Stream, other: _Stream) -> int:
+    """How many of the next messages are equal, one by one. Many are compared at once, since most always are."""
+    most = min(len(one), len(other))
+    passed = 0
+    while passed < most:
+        mine, theirs = one.told(_AT_ONCE, passed)[: most - passed], other.told(_AT_ONCE, passed)[: most - passed]
+        if mine != theirs:
+            return passed + next(i for i, (a, b) in enumerate(zip(mine, theirs, strict=True)) if a != b)
+        passed += len(mine)
+    return passed
 
 
 class InOrder(Comparison):
@@ -38,7 +79,7 @@ class InOrder(Comparison):
     def __init__(self, pair: RangePair, most: int) -> None:
         super().__init__(pair)
         self._most = most
-        self._waiting: tuple[deque[Entry], deque[Entry]] = (deque(), deque())
+        self._waiting = (_Stream(), _Stream())
         self._gaps: list[tuple[list[Entry], list[Entry]]] = []
         self._alone = 0  # messages in the gaps
         self._together = True
@@ -48,9 +89,9 @@ class InOrder(Comparison):
         """Neither may run ahead of the other without end."""
         return super().wants(side) and len(self._waiting[side]) < self._most
 
-    def feed(self, side: int, message: Any, told: bytes) -> None:
-        super().feed(side, message, told)
-        self._waiting[side].append((message.offset(), told))
+    def feed(self, side: int, messages: Sequence[Any], told: Sequence[bytes]) -> None:
+        super().feed(side, messages, told)
+        self._waiting[side].add([message.offset() for message in messages], told)
 
     def advance(self) -> None:
         one, other = self._waiting
@@ -84,12 +125,11 @@ class InOrder(Comparison):
 
     def _pass_equal(self) -> None:
         one, other = self._waiting
-        before = self.found.equal
-        while one and other and one[0][1] == other[0][1]:
-            one.popleft()
-            other.popleft()
-            self.found.equal += 1
-        self._together = self._together or self.found.equal > before
+        count = _alike_at_once(one, other)
+        one.drop(count)
+        other.drop(count)
+        self.found.equal += count
+        self._together = self._together or count > 0
 
     def _pass_gap(self) -> bool:
         """Step over what differs up to where both go on alike. False: more has to be read to tell."""
@@ -97,8 +137,7 @@ class InOrder(Comparison):
         longest = max(len(one), len(other))
         window = _WINDOW
         while True:
-            mine = [told for _, told in islice(one, window)]
-            theirs = [told for _, told in islice(other, window)]
+            mine, theirs = one.told(window), other.told(window)
             pairs = _alike(mine, theirs)
             together = _first_run(pairs)
             if together is not None:
@@ -126,8 +165,8 @@ class InOrder(Comparison):
         for i, j in pairs:
             self._step_over(i - passed[0], j - passed[1])
             if (i, j) != pairs[-1]:
-                one.popleft()
-                other.popleft()
+                one.drop(1)
+                other.drop(1)
                 self.found.equal += 1
                 self._together = True
             passed = (i + 1, j + 1)
@@ -142,7 +181,7 @@ class InOrder(Comparison):
             self._together = False
         gap = self._gaps[-1]
         for lone, waiting, count in zip(gap, self._waiting, (on_origin, on_destination), strict=True):
-            lone.extend(waiting.popleft() for _ in range(count))
+            lone.extend(waiting.take(count))
         self._alone += on_origin + on_destination
 
     def _name_gaps(self) -> None:
