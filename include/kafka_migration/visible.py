@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import groupby, pairwise
-from typing import Any
+from typing import Any, Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException
 
@@ -40,7 +41,7 @@ class Seen:
 
 def first_visible(cluster: Cluster, ranges: Sequence[OffsetRange]) -> dict[TopicPartition, Seen]:
     """For each range whether anything in it is visible; reading of a partition stops at the first such message."""
-    return _read(cluster, ranges, stop_at_first=True)
+    return _read(cluster, ranges, first_only=True)
 
 
 def count_visible(
@@ -82,13 +83,6 @@ def each_visible(
     return _read(cluster, ranges, take=take)
 
 
-def each_batch(
-    cluster: Cluster, ranges: Sequence[OffsetRange], take: Callable[[TopicPartition, Sequence[Any]], None]
-) -> dict[TopicPartition, Seen]:
-    """The same, some neighbouring messages of one partition at once: what is done for each alone costs most of all."""
-    return _read(cluster, ranges, take=take)
-
-
 @dataclass
 class _Progress:
     partition: TopicPartition
@@ -109,75 +103,153 @@ class _Progress:
         return Seen(self.first, self.last, self.count, complete)
 
 
+class Reading:
+    """Ranges of one cluster while they are read, side by side, as far as `some` is asked for more.
+
+    A context, whose consumer ends with it. `seen`: what was shown of those that have been read. `first_only`: each ends
+    with its first visible message. Raises `ClusterError`, `ValueError` for two ranges of one partition.
+    """
+
+    def __init__(self, cluster: Cluster, ranges: Sequence[OffsetRange], first_only: bool = False) -> None:
+        if len({r.partition for r in ranges}) < len(ranges):
+            raise ValueError("each partition can be read in one range only; count_between takes several marks of one")
+        self._cluster = cluster
+        self._first_only = first_only
+        self._stack = ExitStack()
+        self._consumer: Consumer | None = None
+        self._heard = time.monotonic()
+        self.seen = {r.partition: Seen(None, None, 0, True) for r in ranges if r.start >= r.end}
+        stable = read_offsets(cluster, [r.partition for r in ranges if r.start < r.end], Which.STABLE)
+        # A reader that starts behind the last stable offset is told nothing at all, not even that it waits (measured).
+        self.seen |= {
+            r.partition: Seen(None, None, 0, False) for r in ranges if stable.get(r.partition, r.start) < r.start
+        }
+        # By what a message tells as it is: to make a `TopicPartition` of each was a third of the time (measured).
+        self._reading = {
+            (r.partition.topic, r.partition.partition): _Progress(r.partition, r.start, r.end)
+            for r in ranges
+            if r.partition not in self.seen
+        }
+
+    def __enter__(self) -> Self:
+        if self._reading:
+            self._consumer = self._stack.enter_context(self._cluster.reader())
+            self._consumer.assign([state.partition.at(state.position) for state in self._reading.values()])
+            self._heard = time.monotonic()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def over(self) -> bool:
+        """Whether every range has been read."""
+        return not self._reading
+
+    def left(self, tp: TopicPartition) -> int:
+        """Offsets of a partition that have not been read yet."""
+        state = self._reading.get((tp.topic, tp.partition))
+        return 0 if state is None else state.end - state.position
+
+    def some(self, timeout: float = 0.5) -> list[tuple[TopicPartition, list[Any]]]:
+        """The next messages, those of one partition together; none where none came within `timeout` seconds.
+
+        A partition whose end has been reached is among them, without a message where it had none any more.
+
+        Raises `ClusterError` where a range cannot be read, or nothing comes for long.
+        """
+        if self._consumer is None or not self._reading:
+            return []
+        # Not `consume(_BATCH, timeout)`: that waits for a whole batch, half a second at the tail of every partition.
+        messages = self._consumer.consume(1, timeout=timeout)
+        if messages:
+            messages += self._consumer.consume(_BATCH, timeout=0)
+            self._heard = time.monotonic()
+        elif time.monotonic() - self._heard > _STALL:
+            raise self._cluster.error(
+                KafkaError(KafkaError._TIMED_OUT),
+                f"reading {', '.join(str(self._reading[one].partition) for one in sorted(self._reading)[:5])}:"
+                f" nothing for {_STALL:.0f} s, and not the end",
+            )
+        return list(self._taken(messages))
+
+    def hold(self, partitions: Collection[TopicPartition]) -> None:
+        """Read nothing of these for now."""
+        self._let("pause", partitions)
+
+    def go_on(self, partitions: Collection[TopicPartition]) -> None:
+        """Read these again."""
+        self._let("resume", partitions)
+        self._heard = time.monotonic()
+
+    def _let(self, deed: str, partitions: Collection[TopicPartition]) -> None:
+        mine = [tp.at(0) for tp in partitions if (tp.topic, tp.partition) in self._reading]
+        if mine and self._consumer is not None:
+            try:
+                getattr(self._consumer, deed)(mine)
+            except KafkaException as error:
+                raise self._cluster.error(error, f"reading on ({deed})") from None
+
+    def _taken(self, messages: Sequence[Any]) -> Iterator[tuple[TopicPartition, list[Any]]]:
+        finished: list[TopicPartition] = []
+        for where, error, together in _together(messages):
+            state = self._reading.get(where)
+            if state is None:
+                continue
+            if error is not None:
+                self.seen[state.partition] = state.seen(_ended_by(self._cluster, state, error, together[0].offset()))
+                yield state.partition, []
+            else:
+                within = _before(state.end, together)
+                passed = len(within) < len(together)
+                if self._first_only:
+                    within = within[:1]
+                if within:
+                    state.pass_over(within)
+                yield state.partition, within
+                if state.position < state.end and not passed and not (self._first_only and within):
+                    continue
+                whole = state.position >= state.end or (passed and not (self._first_only and within))
+                self.seen[state.partition] = state.seen(whole)
+            del self._reading[where]
+            finished.append(state.partition)
+        self._release(finished)
+
+    def _release(self, finished: Iterable[TopicPartition]) -> None:
+        """Stop fetching what has been read, so that other partitions are not held up by it."""
+        unneeded = [tp.at(0) for tp in finished]
+        if unneeded and self._reading and self._consumer is not None:
+            try:
+                self._consumer.incremental_unassign(unneeded)
+            except KafkaException as error:
+                raise self._cluster.error(error, "giving back a partition that has been read") from None
+
+
 def _read(
     cluster: Cluster,
     ranges: Sequence[OffsetRange],
-    stop_at_first: bool = False,
+    first_only: bool = False,
     progress: Callable[[int], None] | None = None,
     take: Callable[[TopicPartition, Sequence[Any]], None] | None = None,
 ) -> dict[TopicPartition, Seen]:
-    if len({r.partition for r in ranges}) < len(ranges):
-        raise ValueError("each partition can be read in one range only; count_between takes several marks of one")
-    done = {r.partition: Seen(None, None, 0, True) for r in ranges if r.start >= r.end}
-    stable = read_offsets(cluster, [r.partition for r in ranges if r.start < r.end], Which.STABLE)
-    # A reader that starts behind the last stable offset is told nothing at all, not even that it waits (measured).
-    done |= {r.partition: Seen(None, None, 0, False) for r in ranges if stable.get(r.partition, r.start) < r.start}
-    # By what a message tells as it is: to make a `TopicPartition` of each was a third of the time (measured).
-    reading = {
-        (r.partition.topic, r.partition.partition): _Progress(r.partition, r.start, r.end)
-        for r in ranges
-        if r.partition not in done
-    }
-    if not reading:
-        return done
-    with cluster.reader() as consumer:
-        consumer.assign([state.partition.at(state.position) for state in reading.values()])
-        heard = time.monotonic()
-        total = 0
-        while reading:
-            # Not `consume(_BATCH, 0.5)`: that waits for a whole batch, half a second at the tail of every partition.
-            messages = consumer.consume(1, timeout=0.5)
-            if messages:
-                messages += consumer.consume(_BATCH, timeout=0)
-                heard = time.monotonic()
-            elif time.monotonic() - heard > _STALL:
-                raise cluster.error(
-                    KafkaError(KafkaError._TIMED_OUT),
-                    f"reading {', '.join(str(reading[one].partition) for one in sorted(reading)[:5])}:"
-                    f" nothing for {_STALL:.0f} s, and not the end",
-                )
-            finished: list[TopicPartition] = []
-            for where, error, together in _together(messages):
-                state = reading.get(where)
-                if state is None:
-                    continue
-                if error is not None:
-                    done[state.partition] = state.seen(_ended_by(cluster, state, error, together[0].offset()))
-                else:
-                    within = _before(state.end, together)
-                    passed = len(within) < len(together)
-                    if stop_at_first:
-                        within = within[:1]
-                    if within:
-                        state.pass_over(within)
-                        total += len(within)
-                        if take is not None:
-                            take(state.partition, within)
-                    if state.position < state.end and not passed and not stop_at_first:
-                        continue
-                    done[state.partition] = state.seen(state.position >= state.end or (passed and not within))
-                del reading[where]
-                finished.append(state.partition)
-            if progress is not None and messages:
+    total = 0
+    with Reading(cluster, ranges, first_only) as reading:
+        while not reading.over:
+            found = reading.some()
+            for tp, messages in found:
+                total += len(messages)
+                if take is not None and messages:
+                    take(tp, messages)
+            if progress is not None and found:
                 progress(total)
-            _release(cluster, consumer, finished, bool(reading))
-    return done
+    return reading.seen
 
 
 def _together(messages: Sequence[Any]) -> Iterator[tuple[tuple[str, int], KafkaError | None, list[Any]]]:
-    """Neighbours of one partition, with what is wrong with them."""
-    for (topic, partition, error), some in groupby(messages, lambda m: (m.topic(), m.partition(), m.error())):
-        yield (topic, partition), error, list(some)
+    """Neighbours of one partition, with what is wrong with them: what is wrong is never among messages."""
+    for (topic, partition, _), some in groupby(messages, lambda m: (m.topic(), m.partition(), m.error() is None)):
+        together = list(some)
+        yield (topic, partition), together[0].error(), together
 
 
 def _before(end: int, messages: list[Any]) -> list[Any]:
@@ -198,13 +270,3 @@ def _ended_by(cluster: Cluster, state: _Progress, error: KafkaError, offset: int
             f" {state.end:,}: it is not there any more (deleted by retention, or the topic was made anew)"
         )
     raise cluster.error(error, f"reading {state.partition}")
-
-
-def _release(cluster: Cluster, consumer: Consumer, finished: Iterable[TopicPartition], go_on: bool) -> None:
-    """Stop fetching what has been read, so that other partitions are not held up by it."""
-    unneeded = [tp.at(0) for tp in finished]
-    if unneeded and go_on:
-        try:
-            consumer.incremental_unassign(unneeded)
-        except KafkaException as error:
-            raise cluster.error(error, "giving back a partition that has been read") from None

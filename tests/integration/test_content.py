@@ -8,6 +8,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 from confluent_kafka.admin import NewTopic
@@ -16,6 +17,7 @@ from tests.integration.copying import Content, producer, send, visible
 from tests.integration.workbench import Workbench, compacting_settings, eventually
 
 from demo.kafka import KafkaCluster
+from kafka_migration import visible as visible_messages
 from kafka_migration.errors import ClusterError
 from kafka_migration.findings import Status
 from kafka_migration.offsets import TopicPartition
@@ -280,16 +282,20 @@ def test_range_whose_start_was_deleted_is_inconclusive_and_the_others_are_compar
     assert compare_content(pair.source.cluster, pair.target.cluster, later)[pair.tp].equal == 16
 
 
-def test_start_that_is_deleted_while_it_is_read_is_an_error(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_start_that_is_deleted_when_reading_begins_is_an_error(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = make()
     pair.put(MESSAGES, MESSAGES)
     ranges = pair.ranges()
-    monkeypatch.setattr(content, "_CHUNK", 50)
-    monkeypatch.setattr(content, "_LEAST", 50)
-    with pytest.raises(ClusterError, match=rf"{pair.tp} cannot be read from offset 50 on, up to 100"):
-        compare_content(
-            pair.source.cluster, pair.target.cluster, ranges, lambda *_: pair.source.delete_before(pair.tp, 80)
-        )
+    look = content._deleted
+
+    def then_delete(*args: Any) -> dict[TopicPartition, ContentResult]:
+        found = look(*args)
+        pair.source.delete_before(pair.tp, 80)
+        return found
+
+    monkeypatch.setattr(content, "_deleted", then_delete)
+    with pytest.raises(ClusterError, match=rf"{pair.tp} cannot be read from offset 0 on, up to 300"):
+        compare_content(pair.source.cluster, pair.target.cluster, ranges)
 
 
 def test_ranges_that_begin_and_end_within_the_logs_are_kept_to(make: Make) -> None:
@@ -310,10 +316,11 @@ def test_partitions_without_messages_are_equal(make: Make) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_random_edits_read_in_small_chunks_are_all_accounted_for(
+def test_random_edits_read_in_small_batches_are_all_accounted_for(
     make: Make, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(content, "_CHUNK", 200)
+    monkeypatch.setattr(visible_messages, "_BATCH", 20)
+    monkeypatch.setattr(content, "_HELD", 600)
     monkeypatch.setattr(content, "_LEAST", 30)
     pair, chance = make(partitions=3), random.Random(seed)
     edits: dict[TopicPartition, Counter[str]] = {}

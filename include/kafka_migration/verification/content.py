@@ -1,8 +1,8 @@
 """Content comparison: every visible message of two ranges that were fixed before, in the order of their partition.
 
-Both clusters are read side by side, a chunk at a time, so that memory does not grow with what is stored. Of a compacted
-topic the latest message of every key is compared. Only where something differs is anything read again: to tell which
-extras are copies, and in what altered messages differ.
+Both clusters are read side by side, neither far ahead of the other, so that memory does not grow with what is stored.
+Of a compacted topic the latest message of every key is compared. Only where something differs is anything read again:
+to tell which extras are copies, and in what altered messages differ.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 from kafka_migration.clusters.client import Cluster
 from kafka_migration.findings import Finding, Status
@@ -21,13 +21,14 @@ from kafka_migration.verification.comparison import DESTINATION, ORIGIN, Compari
 from kafka_migration.verification.differences import SHOWN, ContentResult, Difference, Kind, RangePair
 from kafka_migration.verification.digest import differing_fields, digest, digests
 from kafka_migration.verification.in_order import InOrder
-from kafka_migration.visible import Seen, each_batch
+from kafka_migration.visible import Reading, each_visible
 
 __all__ = ["ContentResult", "Difference", "Kind", "RangePair", "compare_content", "judge_content"]
 
-_CHUNK = 200_000  # offsets of all partitions together that are read of a side at once
 _HELD = 200_000  # messages of all partitions together that are held of a side while they differ
 _LEAST = 1_000  # of either, for one partition
+_PATIENCE = 0.02  # seconds that the side which is behind is waited for before the other is asked
+_ALONE = 0.5  # the same where there is no other
 _NAMED = 5
 
 
@@ -55,13 +56,11 @@ def compare_content(
         comparisons: dict[TopicPartition, Comparison] = {
             p.partition: ByKey(p) if p.by_key else InOrder(p, held) for p in whole
         }
-        sides = [_Side(cluster, number, whole, comparisons) for number, cluster in enumerate(clusters)]
-        total = sum(side.left for side in sides)
-        while any(list(pool.map(_Side.read_on, sides))):
-            for comparison in comparisons.values():
-                comparison.advance()
-            if progress is not None:
-                progress(total - sum(side.left for side in sides), total)
+        with (
+            _Side(clusters[ORIGIN], ORIGIN, whole, comparisons) as one,
+            _Side(clusters[DESTINATION], DESTINATION, whole, comparisons) as other,
+        ):
+            _read_both(one, other, comparisons, progress)
         results = _finish(clusters, whole, comparisons, pool)
     return {p.partition: results.get(p.partition) or deleted[p.partition] for p in pairs}
 
@@ -165,20 +164,19 @@ class _Cluster:
         wanted = [self._names.get(tp, tp) for tp in partitions]
         return {self._origins.get(tp, tp): at for tp, at in read_offsets(self._cluster, wanted, which).items()}
 
-    def each_batch(
-        self, ranges: Iterable[OffsetRange], take: Callable[[TopicPartition, Sequence[Any]], None]
-    ) -> dict[TopicPartition, Seen]:
-        wanted = [replace(r, partition=self._names.get(r.partition, r.partition)) for r in ranges]
-        origins = self._origins
-        seen = each_batch(self._cluster, wanted, lambda tp, messages: take(origins.get(tp, tp), messages))
-        return {origins.get(tp, tp): found for tp, found in seen.items()}
+    def reading(self, ranges: Iterable[OffsetRange]) -> Reading:
+        """Of the partitions as they are called here."""
+        return Reading(self._cluster, [replace(r, partition=self.name(r.partition)) for r in ranges])
+
+    def name(self, tp: TopicPartition) -> TopicPartition:
+        return self._names.get(tp, tp)
+
+    def origin(self, tp: TopicPartition) -> TopicPartition:
+        return self._origins.get(tp, tp)
 
     def each_visible(self, ranges: Iterable[OffsetRange], tell: Callable[[TopicPartition, Any], None]) -> None:
-        def take(tp: TopicPartition, messages: Sequence[Any]) -> None:
-            for message in messages:
-                tell(tp, message)
-
-        self.each_batch(ranges, take)
+        wanted = [replace(r, partition=self.name(r.partition)) for r in ranges]
+        each_visible(self._cluster, wanted, lambda tp, message: tell(self.origin(tp), message))
 
 
 def _range(pair: RangePair, side: int) -> OffsetRange:
@@ -207,7 +205,7 @@ def _deleted(
 
 
 class _Side:
-    """One cluster: what is still to be read of each partition."""
+    """One cluster while it is read: `passed` of all its offsets have been."""
 
     def __init__(
         self,
@@ -216,36 +214,94 @@ class _Side:
         pairs: Sequence[RangePair],
         comparisons: Mapping[TopicPartition, Comparison],
     ) -> None:
+        ranges = [_range(p, number) for p in pairs]
         self._cluster = cluster
         self._number = number
         self._comparisons = comparisons
         self._stamped = {p.partition for p in pairs if p.ignore_timestamp}
-        self._ranges = {p.partition: _range(p, number) for p in pairs}
+        self._left = {r.partition: max(0, r.end - r.start) for r in ranges}
+        self._open = {tp for tp, left in self._left.items() if left}
+        self._held: set[TopicPartition] = set()
+        self._reading = cluster.reading(ranges)
+        self.total = sum(self._left.values())
+        self.passed = 0
+
+    def __enter__(self) -> Self:
+        self._reading.__enter__()
+        for tp in list(self._open):
+            self._note(tp)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._reading.__exit__()
 
     @property
-    def left(self) -> int:
-        return sum(max(0, r.end - r.start) for r in self._ranges.values())
+    def wanted(self) -> bool:
+        """Whether there is a partition of which more is to be read now."""
+        return len(self._open) > len(self._held)
 
-    def read_on(self) -> bool:
-        """Read the next chunk of every partition of which more is wanted. False: of none."""
-        wanted = [r for tp, r in self._ranges.items() if self._comparisons[tp].wants(self._number)]
-        if not wanted:
-            return False
-        most = max(_LEAST, _CHUNK // len(wanted))
-        chunks = [replace(r, end=min(r.end, r.start + most)) for r in wanted]
-        seen = self._cluster.each_batch(chunks, self._take)
-        for chunk in chunks:
-            tp, comparison = chunk.partition, self._comparisons[chunk.partition]
-            if seen[tp].complete:
-                left = replace(self._ranges[tp], start=chunk.end)
-                self._ranges[tp] = left
-                comparison.read_up_to(self._number, left.end - left.start)
-            else:
-                comparison.cut_short(self._number)
-        return True
+    @property
+    def share(self) -> float:
+        """How much of it has been read, from 0 to 1."""
+        return self.passed / self.total if self.total else 1.0
 
-    def _take(self, tp: TopicPartition, messages: Sequence[Any]) -> None:
-        self._comparisons[tp].feed(self._number, messages, digests(messages, timestamp=tp not in self._stamped))
+    def read(self, timeout: float) -> set[TopicPartition]:
+        """Read some more; the partitions of which something was read, or that have ended."""
+        touched = set()
+        for there, messages in self._reading.some(timeout):
+            tp = self._cluster.origin(there)
+            if messages and self._comparisons[tp].found.complete:
+                self._comparisons[tp].feed(self._number, messages, digests(messages, timestamp=tp not in self._stamped))
+            touched.add(tp)
+        for tp in touched:
+            self._note(tp)
+        return touched
+
+    def _note(self, tp: TopicPartition) -> None:
+        """Tell the comparison how much is left."""
+        there = self._cluster.name(tp)
+        seen = self._reading.seen.get(there)
+        left = self._reading.left(there)
+        self.passed += self._left[tp] - left
+        self._left[tp] = left
+        if seen is not None:
+            self._open.discard(tp)
+            self._held.discard(tp)
+        if seen is None or seen.complete:
+            self._comparisons[tp].read_up_to(self._number, left)
+        else:
+            self._comparisons[tp].cut_short(self._number)
+
+    def keep_pace(self, partitions: Iterable[TopicPartition]) -> None:
+        """Read on where the comparison wants more, and no further where it does not."""
+        wanted = {tp for tp in partitions if tp in self._open and self._comparisons[tp].wants(self._number)}
+        held = {tp for tp in partitions if tp in self._open} - wanted - self._held
+        again = wanted & self._held
+        self._reading.hold([self._cluster.name(tp) for tp in held])
+        self._reading.go_on([self._cluster.name(tp) for tp in again])
+        self._held = (self._held | held) - again
+
+
+def _read_both(
+    one: _Side,
+    other: _Side,
+    comparisons: Mapping[TopicPartition, Comparison],
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Read whichever is behind, and the other while that has nothing: so that little is held of either.
+
+    One thread: what is done for a message holds Python's lock, and the client fetches in threads of its own.
+    """
+    while able := sorted((side for side in (one, other) if side.wanted), key=lambda side: side.share):
+        touched = able[0].read(_PATIENCE if len(able) == 2 else _ALONE)
+        if not touched and len(able) == 2:
+            touched = able[1].read(0.0)
+        for tp in touched:
+            comparisons[tp].advance()
+        for side in (one, other):
+            side.keep_pace(touched)
+        if progress is not None and touched:
+            progress(one.passed + other.passed, one.total + other.total)
 
 
 def _finish(

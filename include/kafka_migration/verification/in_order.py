@@ -83,6 +83,7 @@ class InOrder(Comparison):
         self._gaps: list[tuple[list[Entry], list[Entry]]] = []
         self._alone = 0  # messages in the gaps
         self._together = True
+        self._again = 0  # messages that must wait before it is looked again where the sides meet
         self._extras: dict[bytes, list[int]] = {}
 
     def wants(self, side: int) -> bool:
@@ -134,6 +135,9 @@ class InOrder(Comparison):
     def _pass_gap(self) -> bool:
         """Step over what differs up to where both go on alike. False: more has to be read to tell."""
         one, other = self._waiting
+        more_to_come = self.found.complete and any(self.wants(side) for side in (ORIGIN, DESTINATION))
+        if more_to_come and len(one) + len(other) < self._again:
+            return False
         longest = max(len(one), len(other))
         window = _WINDOW
         while True:
@@ -142,12 +146,15 @@ class InOrder(Comparison):
             together = _first_run(pairs)
             if together is not None:
                 self._step_through(pairs[: together + 1])
+                self._again = 0
                 return True
             if window >= longest:
                 break
             window *= 8
-        if not self.found.complete or any(self.wants(side) for side in (ORIGIN, DESTINATION)):
+        if not self.found.complete or more_to_come:
+            self._again = 2 * (len(one) + len(other))
             return False
+        self._again = 0
         if pairs:
             self._step_through(pairs)
         elif self._left == [0, 0]:
