@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from benchmarks import copying, first_record, handover, standstill
+from benchmarks import content, copying, first_record, handover, standstill
 from benchmarks.pair import BenchmarkFailed, Pair, check_count
 from rich.console import Console
 from tests.conftest import RunningCluster
@@ -35,6 +35,11 @@ def test_every_way_of_copying_copies_all(pair: Pair, connect: Connect) -> None:
     rates = copying.measure(Console(quiet=True), pair, {True: connect, False: connect}, copying.Load(2_000, 100), 1)
     assert set(rates) == set(copying.WAYS)
     assert all(rate > 0 for (rate,) in rates.values())
+
+
+def test_every_way_of_reading_reads_all(pair: Pair) -> None:
+    found = content.measure(Console(quiet=True), pair, content.Load(2_001, 100), 1)
+    assert all(rate > 0 for way in content.WAYS for rate in found[way].rates)
 
 
 def test_copy_that_lacks_a_message_is_no_measurement(pair: Pair) -> None:
