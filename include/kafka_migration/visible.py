@@ -117,7 +117,7 @@ class Reading:
         self._first_only = first_only
         self._stack = ExitStack()
         self._consumer: Consumer | None = None
-        self._heard = time.monotonic()
+        self._silent = 0.0  # seconds waited in a row without a message
         self.seen = {r.partition: Seen(None, None, 0, True) for r in ranges if r.start >= r.end}
         stable = read_offsets(cluster, [r.partition for r in ranges if r.start < r.end], Which.STABLE)
         # A reader that starts behind the last stable offset is told nothing at all, not even that it waits (measured).
@@ -135,7 +135,6 @@ class Reading:
         if self._reading:
             self._consumer = self._stack.enter_context(self._cluster.reader())
             self._consumer.assign([state.partition.at(state.position) for state in self._reading.values()])
-            self._heard = time.monotonic()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -161,11 +160,12 @@ class Reading:
         if self._consumer is None or not self._reading:
             return []
         # Not `consume(_BATCH, timeout)`: that waits for a whole batch, half a second at the tail of every partition.
+        began = time.monotonic()
         messages = self._consumer.consume(1, timeout=timeout)
+        self._silent = 0.0 if messages else self._silent + time.monotonic() - began
         if messages:
             messages += self._consumer.consume(_BATCH, timeout=0)
-            self._heard = time.monotonic()
-        elif time.monotonic() - self._heard > _STALL:
+        elif self._silent > _STALL:
             raise self._cluster.error(
                 KafkaError(KafkaError._TIMED_OUT),
                 f"reading {', '.join(str(self._reading[one].partition) for one in sorted(self._reading)[:5])}:"
@@ -180,7 +180,6 @@ class Reading:
     def go_on(self, partitions: Collection[TopicPartition]) -> None:
         """Read these again."""
         self._let("resume", partitions)
-        self._heard = time.monotonic()
 
     def _let(self, deed: str, partitions: Collection[TopicPartition]) -> None:
         mine = [tp.at(0) for tp in partitions if (tp.topic, tp.partition) in self._reading]
@@ -200,8 +199,8 @@ class Reading:
                 self.seen[state.partition] = state.seen(_ended_by(self._cluster, state, error, together[0].offset()))
                 yield state.partition, []
             else:
-                within = _before(state.end, together)
-                passed = len(within) < len(together)
+                within = _before(state.end, _from(state.position, together))
+                passed = together[-1].offset() >= state.end
                 if self._first_only:
                     within = within[:1]
                 if within:
@@ -252,9 +251,16 @@ def _together(messages: Sequence[Any]) -> Iterator[tuple[tuple[str, int], KafkaE
         yield (topic, partition), together[0].error(), together
 
 
+def _from(position: int, messages: list[Any]) -> list[Any]:
+    """Those that were not read before: a partition that was held goes on where it was."""
+    if messages[0].offset() >= position:
+        return messages
+    return messages[bisect_left(messages, position, key=lambda message: message.offset()) :]
+
+
 def _before(end: int, messages: list[Any]) -> list[Any]:
     """Those before an offset; they come in order."""
-    if messages[-1].offset() < end:
+    if not messages or messages[-1].offset() < end:
         return messages
     return messages[: bisect_left(messages, end, key=lambda message: message.offset())]
 

@@ -315,6 +315,29 @@ def test_partitions_without_messages_are_equal(make: Make) -> None:
     assert judge_content(results)[0].status is Status.PASS
 
 
+def test_side_that_is_far_ahead_is_held_and_goes_on_where_it_was(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a log that ends with a marker: behind it only the end of the partition is told, also after a hold."""
+    monkeypatch.setattr(visible_messages, "_BATCH", 50)
+    monkeypatch.setattr(content, "_HELD", 300)
+    monkeypatch.setattr(content, "_LEAST", 100)
+    holds: list[int] = []
+    hold = visible_messages.Reading.hold
+    monkeypatch.setattr(
+        visible_messages.Reading, "hold", lambda self, tps: (holds.append(len(tps)), hold(self, tps))[1]
+    )
+    pair = make(partitions=3)
+    for tp in pair.partitions:
+        messages = [message(n) for n in range(2_000)]
+        for bench, mine in ((pair.source, messages), (pair.target, [*messages[:700], *messages[1_900:]])):
+            writer = producer(bench, transactional=True)
+            writer.begin_transaction()
+            send(writer, tp, mine)
+            writer.commit_transaction(30)
+    for result in compare_content(pair.source.cluster, pair.target.cluster, pair.ranges()).values():
+        assert (result.equal, result.counts, result.complete) == (800, {Kind.MISSING: 1_200}, True)
+    assert any(holds)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_random_edits_read_in_small_batches_are_all_accounted_for(
     make: Make, seed: int, monkeypatch: pytest.MonkeyPatch
@@ -323,6 +346,7 @@ def test_random_edits_read_in_small_batches_are_all_accounted_for(
     monkeypatch.setattr(content, "_HELD", 600)
     monkeypatch.setattr(content, "_LEAST", 30)
     pair, chance = make(partitions=3), random.Random(seed)
+    marker = seed % 2  # then the logs end with one, behind which only the end of the partition is told
     edits: dict[TopicPartition, Counter[str]] = {}
     for tp in pair.partitions:
         here = [message(n) for n in range(chance.randint(1, 1500))]
@@ -340,8 +364,13 @@ def test_random_edits_read_in_small_batches_are_all_accounted_for(
                     there[place] = message(20_000 + place)
                 case "repeated":
                     there.insert(place + 1, here[place])
-        send(producer(pair.source), tp, here)
-        send(producer(pair.target), tp, there)
+        for bench, messages in ((pair.source, here), (pair.target, there)):
+            writer = producer(bench, transactional=bool(marker))
+            if marker:
+                writer.begin_transaction()
+            send(writer, tp, messages)
+            if marker:
+                writer.commit_transaction(30)
     steps: list[tuple[int, int]] = []
     results = compare_content(pair.source.cluster, pair.target.cluster, pair.ranges(), lambda *seen: steps.append(seen))
     for tp, result in results.items():
@@ -354,7 +383,7 @@ def test_random_edits_read_in_small_batches_are_all_accounted_for(
         assert result.equal + counts[Kind.MISSING] + counts[Kind.ALTERED] + counts[Kind.MISPLACED] == here_
         extras = counts[Kind.EXTRA] + counts[Kind.REPEATED] + counts[Kind.ALTERED] + counts[Kind.MISPLACED]
         assert result.equal + extras == there_
-        assert (here_, there_) == (pair.source.end(tp), pair.target.end(tp))
+        assert (here_ + marker, there_ + marker) == (pair.source.end(tp), pair.target.end(tp))
     assert steps == sorted(steps)
     assert steps[-1][0] == steps[-1][1]
 
