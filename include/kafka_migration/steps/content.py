@@ -7,6 +7,7 @@ from typing import Any
 
 from kafka_migration.findings import accept
 from kafka_migration.offsets import TopicPartition
+from kafka_migration.progress import ProgressLog
 from kafka_migration.report import StepReport, Table
 from kafka_migration.run import Run
 from kafka_migration.steps import holding, remade, repeats
@@ -51,7 +52,8 @@ def compare(run: Run) -> StepReport:
         for tp in sorted(leg.begin)
     ]
     pairs = kept(run, leg, pairs)
-    results = compare_content(run.clusters.origin, run.clusters.destination, pairs)
+    progress = ProgressLog(run.log, "offsets compared")
+    results = compare_content(run.clusters.origin, run.clusters.destination, pairs, progress)
     compared = totals(results)
     again = repeats.allowed(run)
     found = judge_content(results, again)

@@ -19,6 +19,7 @@ from kafka_migration.mirror.connect import ConnectMirror
 from kafka_migration.mirror.progress import progress as progress_of
 from kafka_migration.offsets import OffsetRange, TopicPartition, Which, from_json, read_offsets, to_json
 from kafka_migration.passes import open_pass, some
+from kafka_migration.progress import ProgressLog
 from kafka_migration.records import Records
 from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import Run
@@ -210,7 +211,8 @@ def compare(run: Run) -> StepReport:
         )
         for tp, end in sorted(ends.items())
     ]
-    results = compare_content(run.clusters.source, run.clusters.target, pairs)
+    progress = ProgressLog(run.log, "offsets compared")
+    results = compare_content(run.clusters.source, run.clusters.target, pairs, progress)
     judged = [
         replace(finding, id=f"content/{mirror.copy_of(finding.id.removeprefix('content/'))}")
         for finding in judge_content(results)

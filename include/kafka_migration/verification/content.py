@@ -7,28 +7,26 @@ to tell which extras are copies, and in what altered messages differ.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import Any, Self
+from typing import Any
 
 from kafka_migration.clusters.client import Cluster
 from kafka_migration.findings import Finding, Status
-from kafka_migration.offsets import OffsetRange, TopicPartition, Which, read_offsets
+from kafka_migration.offsets import OffsetRange, TopicPartition, Which
 from kafka_migration.verification.by_key import ByKey, Key
 from kafka_migration.verification.comparison import DESTINATION, ORIGIN, Comparison
 from kafka_migration.verification.differences import SHOWN, ContentResult, Difference, Kind, RangePair
-from kafka_migration.verification.digest import differing_fields, digest, digests
+from kafka_migration.verification.digest import differing_fields, digest
 from kafka_migration.verification.in_order import InOrder
-from kafka_migration.visible import Reading, each_visible
+from kafka_migration.verification.side_by_side import NamedCluster, range_of, read_both
 
 __all__ = ["ContentResult", "Difference", "Kind", "RangePair", "compare_content", "judge_content"]
 
 _HELD = 200_000  # messages of all partitions together that are held of a side while they differ
 _LEAST = 1_000  # of either, for one partition
-_PATIENCE = 0.02  # seconds that the side which is behind is waited for before the other is asked
-_ALONE = 0.5  # the same where there is no other
 _NAMED = 5
 
 
@@ -46,8 +44,8 @@ def compare_content(
     if len({p.partition for p in pairs}) < len(pairs):
         raise ValueError("each partition can be compared over one pair of ranges only")
     clusters = (
-        _Cluster(origin, {}),
-        _Cluster(destination, {p.partition: replace(p.partition, topic=p.copy) for p in pairs if p.copy}),
+        NamedCluster(origin, {}),
+        NamedCluster(destination, {p.partition: replace(p.partition, topic=p.copy) for p in pairs if p.copy}),
     )
     with ThreadPoolExecutor(2) as pool:
         deleted = _deleted(clusters, pairs, pool)
@@ -56,11 +54,7 @@ def compare_content(
         comparisons: dict[TopicPartition, Comparison] = {
             p.partition: ByKey(p) if p.by_key else InOrder(p, held) for p in whole
         }
-        with (
-            _Side(clusters[ORIGIN], ORIGIN, whole, comparisons) as one,
-            _Side(clusters[DESTINATION], DESTINATION, whole, comparisons) as other,
-        ):
-            _read_both(one, other, comparisons, progress)
+        read_both(clusters, whole, comparisons, progress)
         results = _finish(clusters, whole, comparisons, pool)
     return {p.partition: results.get(p.partition) or deleted[p.partition] for p in pairs}
 
@@ -152,45 +146,11 @@ def _listed(things: Sequence[str]) -> str:
     return ", ".join(things[:_NAMED]) + (f" and {len(things) - _NAMED} more" if len(things) > _NAMED else "")
 
 
-class _Cluster:
-    """A cluster that is asked for partitions by the names that they have on the origin. `names`: of those others."""
-
-    def __init__(self, cluster: Cluster, names: Mapping[TopicPartition, TopicPartition]) -> None:
-        self._cluster = cluster
-        self._names = names
-        self._origins = {copy: tp for tp, copy in names.items()}
-
-    def offsets(self, partitions: Iterable[TopicPartition], which: Which) -> dict[TopicPartition, int]:
-        wanted = [self._names.get(tp, tp) for tp in partitions]
-        return {self._origins.get(tp, tp): at for tp, at in read_offsets(self._cluster, wanted, which).items()}
-
-    def reading(self, ranges: Iterable[OffsetRange]) -> Reading:
-        """Of the partitions as they are called here."""
-        return Reading(self._cluster, [replace(r, partition=self.name(r.partition)) for r in ranges])
-
-    def name(self, tp: TopicPartition) -> TopicPartition:
-        return self._names.get(tp, tp)
-
-    def origin(self, tp: TopicPartition) -> TopicPartition:
-        return self._origins.get(tp, tp)
-
-    def each_visible(self, ranges: Iterable[OffsetRange], tell: Callable[[TopicPartition, Any], None]) -> None:
-        wanted = [replace(r, partition=self.name(r.partition)) for r in ranges]
-        each_visible(self._cluster, wanted, lambda tp, message: tell(self.origin(tp), message))
-
-
-def _range(pair: RangePair, side: int) -> OffsetRange:
-    start, end = (
-        (pair.origin_start, pair.origin_end) if side == ORIGIN else (pair.destination_start, pair.destination_end)
-    )
-    return OffsetRange(pair.partition, start, end)
-
-
 def _deleted(
-    clusters: Sequence[_Cluster], pairs: Sequence[RangePair], pool: ThreadPoolExecutor
+    clusters: Sequence[NamedCluster], pairs: Sequence[RangePair], pool: ThreadPoolExecutor
 ) -> dict[TopicPartition, ContentResult]:
     """The partitions of which either side does not keep the start of its range any more."""
-    ranges = [[r for r in (_range(p, side) for p in pairs) if r.start < r.end] for side in (ORIGIN, DESTINATION)]
+    ranges = [[r for r in (range_of(p, side) for p in pairs) if r.start < r.end] for side in (ORIGIN, DESTINATION)]
     starts = pool.map(
         lambda cluster, wanted: cluster.offsets([r.partition for r in wanted], Which.START), clusters, ranges
     )
@@ -204,108 +164,8 @@ def _deleted(
     return deleted
 
 
-class _Side:
-    """One cluster while it is read: `passed` of all its offsets have been."""
-
-    def __init__(
-        self,
-        cluster: _Cluster,
-        number: int,
-        pairs: Sequence[RangePair],
-        comparisons: Mapping[TopicPartition, Comparison],
-    ) -> None:
-        ranges = [_range(p, number) for p in pairs]
-        self._cluster = cluster
-        self._number = number
-        self._comparisons = comparisons
-        self._stamped = {p.partition for p in pairs if p.ignore_timestamp}
-        self._left = {r.partition: max(0, r.end - r.start) for r in ranges}
-        self._open = {tp for tp, left in self._left.items() if left}
-        self._held: set[TopicPartition] = set()
-        self._reading = cluster.reading(ranges)
-        self.total = sum(self._left.values())
-        self.passed = 0
-
-    def __enter__(self) -> Self:
-        self._reading.__enter__()
-        for tp in list(self._open):
-            self._note(tp)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._reading.__exit__()
-
-    @property
-    def wanted(self) -> bool:
-        """Whether there is a partition of which more is to be read now."""
-        return len(self._open) > len(self._held)
-
-    @property
-    def share(self) -> float:
-        """How much of it has been read, from 0 to 1."""
-        return self.passed / self.total if self.total else 1.0
-
-    def read(self, timeout: float) -> set[TopicPartition]:
-        """Read some more; the partitions of which something was read, or that have ended."""
-        touched = set()
-        for there, messages in self._reading.some(timeout):
-            tp = self._cluster.origin(there)
-            if messages and self._comparisons[tp].found.complete:
-                self._comparisons[tp].feed(self._number, messages, digests(messages, timestamp=tp not in self._stamped))
-            touched.add(tp)
-        for tp in touched:
-            self._note(tp)
-        return touched
-
-    def _note(self, tp: TopicPartition) -> None:
-        """Tell the comparison how much is left."""
-        there = self._cluster.name(tp)
-        seen = self._reading.seen.get(there)
-        left = self._reading.left(there)
-        self.passed += self._left[tp] - left
-        self._left[tp] = left
-        if seen is not None:
-            self._open.discard(tp)
-            self._held.discard(tp)
-        if seen is None or seen.complete:
-            self._comparisons[tp].read_up_to(self._number, left)
-        else:
-            self._comparisons[tp].cut_short(self._number)
-
-    def keep_pace(self, partitions: Iterable[TopicPartition]) -> None:
-        """Read on where the comparison wants more, and no further where it does not."""
-        wanted = {tp for tp in partitions if tp in self._open and self._comparisons[tp].wants(self._number)}
-        held = {tp for tp in partitions if tp in self._open} - wanted - self._held
-        again = wanted & self._held
-        self._reading.hold([self._cluster.name(tp) for tp in held])
-        self._reading.go_on([self._cluster.name(tp) for tp in again])
-        self._held = (self._held | held) - again
-
-
-def _read_both(
-    one: _Side,
-    other: _Side,
-    comparisons: Mapping[TopicPartition, Comparison],
-    progress: Callable[[int, int], None] | None,
-) -> None:
-    """Read whichever is behind, and the other while that has nothing: so that little is held of either.
-
-    One thread: what is done for a message holds Python's lock, and the client fetches in threads of its own.
-    """
-    while able := sorted((side for side in (one, other) if side.wanted), key=lambda side: side.share):
-        touched = able[0].read(_PATIENCE if len(able) == 2 else _ALONE)
-        if not touched and len(able) == 2:
-            touched = able[1].read(0.0)
-        for tp in touched:
-            comparisons[tp].advance()
-        for side in (one, other):
-            side.keep_pace(touched)
-        if progress is not None and touched:
-            progress(one.passed + other.passed, one.total + other.total)
-
-
 def _finish(
-    clusters: Sequence[_Cluster],
+    clusters: Sequence[NamedCluster],
     pairs: Sequence[RangePair],
     comparisons: Mapping[TopicPartition, Comparison],
     pool: ThreadPoolExecutor,
@@ -324,7 +184,7 @@ def _finish(
 
 
 def _rewritten(
-    pairs: Sequence[RangePair], comparisons: Mapping[TopicPartition, Comparison], cluster: _Cluster, side: int
+    pairs: Sequence[RangePair], comparisons: Mapping[TopicPartition, Comparison], cluster: NamedCluster, side: int
 ) -> dict[TopicPartition, set[Key]]:
     """Of the keys that are not there on one side those that are beyond its end: compaction removed the former."""
     absent: dict[TopicPartition, set[Key]] = {}
@@ -338,13 +198,15 @@ def _rewritten(
         if message.key() in absent[tp]:
             found[tp].add(message.key())
 
-    beyond = [OffsetRange(p.partition, _range(p, side).end, ends[p.partition]) for p in pairs if p.partition in absent]
+    beyond = [
+        OffsetRange(p.partition, range_of(p, side).end, ends[p.partition]) for p in pairs if p.partition in absent
+    ]
     cluster.each_visible(beyond, tell)
     return found
 
 
 def _find_copies(
-    origin: _Cluster, pairs: Sequence[RangePair], comparisons: Mapping[TopicPartition, Comparison]
+    origin: NamedCluster, pairs: Sequence[RangePair], comparisons: Mapping[TopicPartition, Comparison]
 ) -> None:
     """Ask the origin which of the extras are copies of its messages."""
     wanted = {tp: c.extras for tp, c in comparisons.items() if isinstance(c, InOrder) and c.extras}
@@ -356,14 +218,14 @@ def _find_copies(
         if told in wanted[tp]:
             known[tp].add(told)
 
-    origin.each_visible([_range(p, ORIGIN) for p in pairs if p.partition in wanted], tell)
+    origin.each_visible([range_of(p, ORIGIN) for p in pairs if p.partition in wanted], tell)
     for tp, comparison in comparisons.items():
         if isinstance(comparison, InOrder) and tp in known:
             comparison.repeated(known[tp])
 
 
 def _tell_fields(
-    clusters: Sequence[_Cluster],
+    clusters: Sequence[NamedCluster],
     pairs: Sequence[RangePair],
     results: Mapping[TopicPartition, ContentResult],
     pool: ThreadPoolExecutor,
@@ -387,7 +249,7 @@ def _tell_fields(
             results[tp].differences[place] = replace(altered[tp], fields=fields)
 
 
-def _messages_at(cluster: _Cluster, offsets: Mapping[TopicPartition, int]) -> dict[TopicPartition, Any]:
+def _messages_at(cluster: NamedCluster, offsets: Mapping[TopicPartition, int]) -> dict[TopicPartition, Any]:
     """The message at one offset of each partition, where it is still there."""
     found: dict[TopicPartition, Any] = {}
     cluster.each_visible([OffsetRange(tp, at, at + 1) for tp, at in offsets.items()], found.__setitem__)
