@@ -42,7 +42,8 @@ class Run:
     `mirrors`: by the side that it copies to, the mirror of a plan that has one. `history`: what copies the stored
     messages under prefixed names, beside a move that copies nothing.
     `dry_run`: everything is read and shown, nothing is changed. `disorder`: of a rollback, that consumers cannot run on
-    the target and stay on the source, though what is on the target is unread. `other_plans`: what else is planned here.
+    the target and stay on the source, though what is on the target is unread. `full`: of a verification, that what was
+    proved before is read again. `other_plans`: what else is planned here.
     `documents`: a local folder for pages that a step leaves beside the evidence; None where there is none. `leave`:
     writes a text beside the evidence under a name, and tells where it lies.
     """
@@ -58,6 +59,7 @@ class Run:
     history: ConnectMirror | None = None
     dry_run: bool = False
     disorder: bool = False
+    full: bool = False
     other_plans: Sequence[Plan] = ()
     documents: Path | None = None
     leave: Callable[[str, str], str] = _nowhere

@@ -26,7 +26,17 @@ from airflow.sdk.bases.operator import BaseOperator
 from airflow_kafka_migration.approvals import PlanApproval, approval
 from airflow_kafka_migration.broken import broken_dag
 from airflow_kafka_migration.closing import EvidenceOperator, GateOperator
-from airflow_kafka_migration.names import DISORDER, DRY_RUN, FIRST_TASK, LOCKING, REASON, dag_id, parameters, purpose_of
+from airflow_kafka_migration.names import (
+    DISORDER,
+    DRY_RUN,
+    FIRST_TASK,
+    FULL,
+    LOCKING,
+    REASON,
+    dag_id,
+    parameters,
+    purpose_of,
+)
 from airflow_kafka_migration.operators import StepOperator
 from airflow_kafka_migration.sensors import WaitOperator
 from airflow_kafka_migration.state import plan_asset
@@ -512,6 +522,12 @@ def _dag(loaded: LoadedPlan, purpose: str) -> DAG:
             title="Disorder",
             description="Consumers cannot run on the target: they stay on the source and go on there, though they have"
             " not read what is on the target. Always asked before.",
+        ),
+        FULL: Param(
+            False,
+            type="boolean",
+            title="Full",
+            description="Compare again every message that was copied and that both clusters still keep.",
         ),
     }
     return DAG(

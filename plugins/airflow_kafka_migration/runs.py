@@ -19,6 +19,7 @@ from airflow_kafka_migration.names import (
     DISORDER,
     DOCUMENTS,
     FIRST_TASK,
+    FULL,
     LOCKING,
     dag_id,
     is_dry,
@@ -74,6 +75,7 @@ def open_run(
         records=_DryRecords(records) if is_dry(context) else records,
         dry_run=is_dry(context),
         disorder=bool(context["params"].get(DISORDER)),
+        full=bool(context["params"].get(FULL)),
         other_plans=[
             entry.plan for entry in load_plans() if isinstance(entry, LoadedPlan) and entry.plan != loaded.plan
         ],

@@ -306,6 +306,15 @@ def test_verification_is_a_dag_of_its_own_and_ends_without_an_event(dags_of: Cal
         assert outlets == {"migrate": ends, "rollback": ends, "verify": []}, "or it would trigger itself for ever"
 
 
+def test_only_a_verification_of_copies_can_be_asked_to_compare_them_again(
+    dags_of: Callable[..., dict[str, DAG]],
+) -> None:
+    copies = shop("mirror_first") + "mirror: {{connection: connect_target}}\n"
+    assert set(dags_of(copies)["verify"].params) == {"reason", "full"}
+    assert "full" not in dags_of(copies)["migrate"].params
+    assert set(dags_of(shop())["verify"].params) == {"reason"}
+
+
 @pytest.mark.parametrize(
     ("verify", "shown"),
     [

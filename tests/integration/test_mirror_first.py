@@ -25,7 +25,7 @@ from kafka_migration.offsets import OffsetRange, TopicPartition
 from kafka_migration.plan.graph import FIRST_STAGE
 from kafka_migration.plan.model import Accepted, Plan
 from kafka_migration.report import StepReport
-from kafka_migration.run import ROLLBACK, Run
+from kafka_migration.run import ROLLBACK, VERIFY, Run
 from kafka_migration.services.controller import Observation, State
 from kafka_migration.sides import Side
 from kafka_migration.steps import (
@@ -40,6 +40,7 @@ from kafka_migration.steps import (
     questions,
     switch,
     topics,
+    verifying,
 )
 from kafka_migration.steps.consuming import consuming
 from kafka_migration.steps.cutover import cutover
@@ -335,6 +336,34 @@ def test_head_that_the_source_has_deleted_is_told_and_all_that_is_kept_is_compar
     legs.keep(leg)
     accepted = move.plan.model_copy(update={"accept": (Accepted(finding=told.id, reason="nobody needed them"),)})
     assert content.compare(move.town.run(accepted)).data["compared"]["differences"] == 0
+
+
+def test_verification_compares_again_what_both_still_keep(move: Move) -> None:
+    run = move.run()
+    to_the_image(run, move.life)
+    to_the_end(run, move.life)
+    again = move.town.run(move.plan, "again", VERIFY, full=True)
+    total = len(visible(move.town.source, move.a))
+    assert (
+        f"{total:,} messages of 1 partitions are equal" in found(verifying.proof(again), f"content/{move.a.topic}").seen
+    )
+    # What either has deleted since was proved by the migration: whichever has kept less tells where it begins.
+    leg = Legs(run.records).last()
+    assert leg is not None
+    assert leg.image is not None
+    offsets = [m.offset() for m in visible(move.town.target, move.a) if m.offset() < leg.image[move.a]]
+    move.town.source.delete_before(move.a, 2)
+    move.town.target.delete_before(move.a, offsets[5])
+    told = found(verifying.proof(again), f"content/{move.a.topic}")
+    assert told.status is Status.PASS
+    assert f"{len(offsets) - 5:,} messages of 1 partitions are equal; proved by run first, and not kept" in told.seen
+    # Damage is found all the same.
+    legs = Legs(run.records)
+    move.town.target.write(move.a, value=b"x")
+    legs.keep(replace(leg, image={**leg.image, move.a: move.town.target.end(move.a)}))
+    with pytest.raises(FindingsFailed) as refused:
+        verifying.proof(again)
+    assert refused.value.findings[0].status is Status.FAIL
 
 
 def take_back(run: Run, life: MirroredLife) -> None:

@@ -54,6 +54,10 @@ class Anchors:
             pairs.append(end)
         return cls(tuple(pairs), end is not None, start)
 
+    def swapped(self) -> Anchors:
+        """The same, seen from the destination."""
+        return Anchors(tuple((down, up) for up, down in self.pairs), self.ended, (self.start[1], self.start[0]))
+
     def around(self, offset: int) -> tuple[Pair | None, Pair | None]:
         """The neighbours of an offset of the origin: the last at or below it, the first above it.
 

@@ -52,14 +52,17 @@ def drift(run: Run) -> StepReport:
 
 
 def proof(run: Run) -> StepReport:
-    """What the migration has proved, and that the target still ends no earlier than where that was proved to."""
+    """What the migration has proved, and that the target still ends no earlier than where that was proved to.
+
+    `run.full`: everything that was copied and is still kept on both sides is compared once more.
+    """
     why = nothing_yet(run)
     if why is not None:
         return StepReport(f"nothing to verify yet: {why}")
     if not run.plan.copies:
         return coverage.coverage(run)
-    report = content.compare(run)
-    report.findings = accept(_still_there(run), run.plan.acceptances)
+    report = content.compare_again(run) if run.full else content.compare(run)
+    report.findings += accept(_still_there(run), run.plan.acceptances)
     stop_with(report, "looking whether the copies are still there")
     return report
 

@@ -59,18 +59,21 @@ def compare_content(
     return {p.partition: results.get(p.partition) or deleted[p.partition] for p in pairs}
 
 
-def judge_content(results: Mapping[TopicPartition, ContentResult], at_least_once: bool = False) -> list[Finding]:
+def judge_content(
+    results: Mapping[TopicPartition, ContentResult], at_least_once: bool = False, proved_by: str = ""
+) -> list[Finding]:
     """One finding a topic: PASS with the count, FAIL with the first differences, INCONCLUSIVE if not all was read.
 
-    `at_least_once`: messages that are only repeated are a WARN.
+    `at_least_once`: messages that are only repeated are a WARN. `proved_by`: the run that has compared all of it
+    before, so that what is not kept any more needs no proof.
     """
     by_topic: dict[str, list[ContentResult]] = {}
     for tp, result in sorted(results.items()):
         by_topic.setdefault(tp.topic, []).append(result)
-    return [_judge(topic, mine, at_least_once) for topic, mine in by_topic.items()]
+    return [_judge(topic, mine, at_least_once, proved_by) for topic, mine in by_topic.items()]
 
 
-def _judge(topic: str, results: Sequence[ContentResult], at_least_once: bool) -> Finding:
+def _judge(topic: str, results: Sequence[ContentResult], at_least_once: bool, proved_by: str) -> Finding:
     different = sum(r.different for r in results)
     equal = sum(r.equal for r in results)
     repeated = sum(r.counts[Kind.REPEATED] for r in results) if at_least_once else 0
@@ -87,7 +90,7 @@ def _judge(topic: str, results: Sequence[ContentResult], at_least_once: bool) ->
             " migration back, empty the topic and copy it again",
         )
     deleted = [f"{r.partition}: {r.deleted}" for r in results if r.deleted]
-    if deleted:
+    if deleted and not proved_by:
         return Finding(
             f"content/{topic}",
             Status.INCONCLUSIVE,
@@ -111,7 +114,7 @@ def _judge(topic: str, results: Sequence[ContentResult], at_least_once: bool) ->
             "it ends with its producer's commit or its time-out: then clear this task",
         )
     heads = [f"{r.partition}: {r.head}" for r in results if r.head]
-    if heads:
+    if heads and not proved_by:
         return Finding(
             f"content/{topic}",
             Status.INCONCLUSIVE,
@@ -135,6 +138,8 @@ def _judge(topic: str, results: Sequence[ContentResult], at_least_once: bool) ->
     beside = (
         f"; {rewritten:,} more have been written anew since, so that one side has deleted them" if rewritten else ""
     )
+    if deleted or heads:
+        beside += f"; proved by run {proved_by}, and not kept any more: {_listed([*deleted, *heads])}"
     return Finding(f"content/{topic}", Status.PASS, f"{equal:,} {what} of {len(results)} partitions are equal{beside}")
 
 
