@@ -25,6 +25,7 @@ from kafka_migration.sides import Side
 from kafka_migration.topics.describe import await_topics
 from kafka_migration.verification import content
 from kafka_migration.verification.content import ContentResult, Kind, RangePair, compare_content, judge_content
+from kafka_migration.verification.in_order import InOrder
 
 AT = 1_700_000_000_000
 KEPT = {"retention.ms": "-1"}  # the timestamps are old
@@ -336,6 +337,16 @@ def test_side_that_is_far_ahead_is_held_and_goes_on_where_it_was(make: Make, mon
     for result in compare_content(pair.source.cluster, pair.target.cluster, pair.ranges()).values():
         assert (result.equal, result.counts, result.complete) == (800, {Kind.MISSING: 1_200}, True)
     assert any(holds)
+
+
+def test_comparison_that_ends_before_its_ranges_is_no_result(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = make()
+    pair.put(MESSAGES, MESSAGES)
+    monkeypatch.setattr(visible_messages, "_BATCH", 50)
+    wants = InOrder.wants
+    monkeypatch.setattr(InOrder, "wants", lambda self, side: wants(self, side) and self.found.equal < 100)
+    with pytest.raises(RuntimeError, match=rf"the comparison of {pair.tp} has ended before its ranges"):
+        pair.compare()
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -29,6 +29,11 @@ class Comparison(ABC):
         """Whether more of a side should be read."""
         return self._left[side] > 0 and self.found.complete
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether something of either range has not been read, or not been compared."""
+        return self.found.complete and any(self._left)
+
     def read_up_to(self, side: int, left: int) -> None:
         """That many offsets of a side are left to read."""
         self._left[side] = left

@@ -90,6 +90,10 @@ class InOrder(Comparison):
         """Neither may run ahead of the other without end."""
         return super().wants(side) and len(self._waiting[side]) < self._most
 
+    @property
+    def unfinished(self) -> bool:
+        return super().unfinished or (self.found.complete and any(map(len, self._waiting)))
+
     def feed(self, side: int, messages: Sequence[Any], told: Sequence[bytes]) -> None:
         super().feed(side, messages, told)
         self._waiting[side].add([message.offset() for message in messages], told)

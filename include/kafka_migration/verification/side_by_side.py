@@ -67,6 +67,11 @@ def read_both(
         _Side(clusters[DESTINATION], DESTINATION, pairs, comparisons) as other,
     ):
         _alternate(one, other, comparisons, progress)
+    unfinished = sorted(tp for tp, comparison in comparisons.items() if comparison.unfinished)
+    if unfinished:  # what was not compared must never count as equal
+        raise RuntimeError(
+            f"the comparison of {unfinished[0]} has ended before its ranges: this is a fault of this code"
+        )
 
 
 def _alternate(
