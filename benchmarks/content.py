@@ -138,7 +138,7 @@ def _compared(pair: Pair, topic: str, load: Load) -> None:
 
 
 def _performance(clusters: tuple[Cluster, Cluster], topic: str, load: Load) -> float:
-    """Messages a second: those of both, by the seconds that each has fetched."""
+    """Messages a second: those of both, by the seconds that each tells of its fetching."""
     seconds = 0.0
     for cluster in clusters:
         told = subprocess.run(
@@ -159,8 +159,7 @@ def _performance(clusters: tuple[Cluster, Cluster], topic: str, load: Load) -> f
         if told.returncode or len(rows) != 2:
             raise BenchmarkFailed(f"ConsumerPerformance: {told.stdout[-500:]}\n{told.stderr[-500:]}")
         values = dict(zip((name.strip() for name in rows[0]), rows[1], strict=True))
-        rate = next(float(value) for name, value in values.items() if name.startswith("fetch.n") and "sec" in name)
-        seconds += load.count / rate
+        seconds += max(1.0, float(values["fetch.time.ms"])) / 1000
     return 2 * load.count / seconds
 
 
