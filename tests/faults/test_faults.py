@@ -15,7 +15,6 @@ from tests.faults.victims import VICTIMS, Victim
 _FEW = {
     "worker_between": ("switch_producers.order-api@stopped", "cutover@frozen", "fulfilment.switch@configured"),
     "two_attempts": ("fulfilment.switch@configured",),
-    "target_broker": ("seed_groups@entry", "billing.switch@entry"),
 }
 _SHORT = [replace(victim, points=lambda flow, few=_FEW[victim.name]: few) for victim in VICTIMS if victim.name in _FEW]
 

@@ -180,5 +180,6 @@ class TestOnAClusterOfItsOwn:
         with pytest.raises(ClusterUnreachable, match=rf"reading {tp}[\s\S]*Connection refused"):
             count_visible(cluster, [OffsetRange(tp, 0, 3)])
         monkeypatch.setattr(offsets, "CONNECT_TIMEOUT", 2.0)
+        monkeypatch.setattr(offsets, "REQUEST_TIMEOUT", 2.0)
         with pytest.raises(ClusterUnreachable, match="Connection refused"):
             read_offsets(cluster, [tp], Which.END)

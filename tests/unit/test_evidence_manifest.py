@@ -79,7 +79,7 @@ def test_a_result_that_a_run_does_not_have_has_no_file(tmp_path: Path) -> None:
     assert not (cast(Path, bundle.folder) / "results").exists()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_any_changed_byte_of_any_file_is_found_and_its_file_named(
     data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
