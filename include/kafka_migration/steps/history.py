@@ -7,7 +7,7 @@ after a rollback the next pass copies and proves what has been written since.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -160,8 +160,7 @@ class CopiedStep:
             return StepReport("would wait until what is stored is copied" if run.dry_run else "nothing to wait for")
         mirror, ends = _mirror(run), from_json(brief["points"])
         changes = _stop(mirror)
-        there = {_copy(mirror, tp): tp for tp in ends}
-        images = {there[tp]: at for tp, at in read_offsets(run.clusters.target, there, Which.END).items()}
+        images = _ends_there(run, mirror, ends)
         run.current.keep(_END, {"end": to_json(ends), "image": to_json(images)})
         return StepReport(
             f"{len(ends)} partitions are copied up to the cutover point; {mirror} is stopped",
@@ -266,6 +265,12 @@ def _copy(mirror: ConnectMirror, tp: TopicPartition) -> TopicPartition:
     return TopicPartition(mirror.copy_of(tp.topic), tp.partition)
 
 
+def _ends_there(run: Run, mirror: ConnectMirror, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+    """By partition of the source, where its copy ends on the target."""
+    copies = {_copy(mirror, tp): tp for tp in partitions}
+    return {copies[tp]: at for tp, at in read_offsets(run.clusters.target, copies, Which.END).items()}
+
+
 def _stop(mirror: ConnectMirror) -> list[Change]:
     before = mirror.state()
     mirror.stop()
@@ -322,8 +327,7 @@ def _spanned(run: Run, here: Mapping[str, Topic], names: Mapping[str, str]) -> S
     if not new:
         return span
     starts = read_offsets(run.clusters.source, new, Which.START)
-    copies = {TopicPartition(names[tp.topic], tp.partition): tp for tp in new}
-    ends = {copies[tp]: at for tp, at in read_offsets(run.clusters.target, copies, Which.END).items()}
+    ends = _ends_there(run, _mirror(run), new)
     known = {side: {**found, **span.ids.get(side, {})} for side, found in ids.items()}
     return Span({**span.begin, **starts}, {**span.onto, **ends}, known).keep(run.records)
 

@@ -26,8 +26,8 @@ class NamedCluster:
         self._origins = {copy: tp for tp, copy in names.items()}
 
     def offsets(self, partitions: Iterable[TopicPartition], which: Which) -> dict[TopicPartition, int]:
-        wanted = [self._names.get(tp, tp) for tp in partitions]
-        return {self._origins.get(tp, tp): at for tp, at in read_offsets(self._cluster, wanted, which).items()}
+        wanted = [self.name(tp) for tp in partitions]
+        return {self.origin(tp): at for tp, at in read_offsets(self._cluster, wanted, which).items()}
 
     def reading(self, ranges: Iterable[OffsetRange]) -> Reading:
         """Of the partitions as they are called here."""
