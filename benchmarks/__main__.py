@@ -18,6 +18,7 @@ BENCHMARKS = {
     "migration": "a migration as a plain script beside the same as a DAG run",
     "copying": "messages a second of this product's mirror beside MirrorMaker's defaults",
     "content": "messages a second whose content is compared, beside merely counting them",
+    "verification": "seconds and memory of a verification: many partitions, little that is new",
     "handover": "seconds to compute and prove where 100 groups go on in 100 partitions",
     "standstill": "seconds that a producer stands still in mirror_first, whatever is stored",
     "first_record": "seconds from a mirror's creation or start to the first message on the target",

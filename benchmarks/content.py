@@ -2,12 +2,16 @@
 
 The same messages lie on both. Reading is the floor: how fast confluent-kafka merely counts them with the same settings,
 in one process, one cluster after the other; and Kafka's own ConsumerPerformance, a JVM for each cluster in turn, by the
-rate that it tells of its fetching. Every way is measured in every round, the rounds in turned order; the best counts.
+rate that it tells of its fetching. What people do today is piped through a shell: kcat, sort, sha256sum, for each
+cluster in turn; left out where there is no kcat. Every way is measured in every round, the rounds in turned order; the
+best counts.
 """
 
 from __future__ import annotations
 
 import csv
+import os
+import shutil
 import subprocess
 import time
 import uuid
@@ -31,7 +35,9 @@ _STALL = 60.0
 COMPARED = "compared by this product"
 COUNTED = "counted by confluent-kafka"
 PERFORMANCE = "Kafka's ConsumerPerformance"
-WAYS = (COUNTED, COMPARED, PERFORMANCE)
+SHELL = "kcat | sort | sha256sum"
+KCAT = shutil.which("kcat") or shutil.which("kafkacat")
+WAYS = (COUNTED, COMPARED, PERFORMANCE, *((SHELL,) if KCAT else ()))
 
 
 @dataclass(frozen=True)
@@ -65,13 +71,13 @@ def measure(console: Console, pair: Pair, load: Load, rounds: int = 3) -> dict[s
     found = {way: Measured() for way in WAYS}
     clusters = (pair.source, pair.target)
     try:
-        began = int(time.time() * 1000) - load.count  # brokers take no timestamp of the future
         for cluster in clusters:
-            _fill(cluster, make_topic(cluster, topic, PARTITIONS), load, began)
+            fill_alike(cluster, make_topic(cluster, topic, PARTITIONS), load)
         deeds: Mapping[str, Callable[[], float | None]] = {
             COUNTED: lambda: _counted(clusters, topic, load),
             COMPARED: lambda: _compared(pair, topic, load),
             PERFORMANCE: lambda: _performance(clusters, topic, load),
+            SHELL: lambda: _piped(clusters, topic),
         }
         for number in range(rounds):
             for way in WAYS if number % 2 == 0 else reversed(WAYS):
@@ -87,8 +93,11 @@ def measure(console: Console, pair: Pair, load: Load, rounds: int = 3) -> dict[s
     return found
 
 
-def _fill(on: Cluster, partitions: list[TopicPartition], load: Load, began: int) -> None:
-    """The same on every cluster, the first with the timestamp `began`."""
+_BEGAN = int(time.time() * 1000) - 24 * 3600 * 1000  # brokers take no timestamp of the future
+
+
+def fill_alike(on: Cluster, partitions: list[TopicPartition], load: Load) -> None:
+    """The same on every cluster, timestamps included."""
     producer = Producer({"bootstrap.servers": on.bootstrap_servers, "linger.ms": 20, "batch.size": 500_000})
     value = bytes(range(256)) * (load.size // 256 + 1)
     for number in range(load.count):
@@ -100,7 +109,7 @@ def _fill(on: Cluster, partitions: list[TopicPartition], load: Load, began: int)
                     value[number % 200 :][: load.size - 8],
                     key=b"%08d" % number,
                     partition=tp.partition,
-                    timestamp=began + number,
+                    timestamp=_BEGAN + number,
                 )
                 break
             except BufferError:
@@ -163,6 +172,23 @@ def _performance(clusters: tuple[Cluster, Cluster], topic: str, load: Load) -> f
     return 2 * load.count / seconds
 
 
+def _piped(clusters: tuple[Cluster, Cluster], topic: str) -> None:
+    """The digests of both topics, made in the shell: order, headers and timestamps are not looked at."""
+    told = []
+    for cluster in clusters:
+        kcat = f"{KCAT} -C -e -q -b {cluster.bootstrap_servers} -t {topic} -o beginning -f '%p %k %s\\n'"
+        piped = subprocess.run(
+            ["sh", "-c", f"{kcat} | sort | sha256sum"],
+            capture_output=True,
+            env={**os.environ, "LC_ALL": "C"},
+            check=True,
+            timeout=600,
+        )
+        told.append(piped.stdout)
+    if told[0] != told[1]:
+        raise BenchmarkFailed("the shell finds the topics different")
+
+
 def _table(load: Load, found: Mapping[str, Measured]) -> Table:
     title = f"{load.count:,} messages of {load.size:,} bytes on each of two clusters, {PARTITIONS} partitions"
     table = Table("way", "messages/s, each round", "best", "CPU s here", "compared / this", title=title)
@@ -170,6 +196,6 @@ def _table(load: Load, found: Mapping[str, Measured]) -> Table:
     for way in WAYS:
         best = max(found[way].rates)
         told = ", ".join(f"{rate:,.0f}" for rate in found[way].rates)
-        busy = "" if way == PERFORMANCE else f"{min(found[way].busy):.1f}"
+        busy = "" if way in (PERFORMANCE, SHELL) else f"{min(found[way].busy):.1f}"
         table.add_row(way, told, f"{best:,.0f}", busy, f"{ours / best:.2f}")
     return table

@@ -16,7 +16,7 @@ from kafka_migration.mirror.connect import ConnectMirror
 from kafka_migration.mirror.runner import MirrorRunner
 from kafka_migration.passes import Pass, WayBack, current_pass, last_pass
 from kafka_migration.plan.graph import Graph
-from kafka_migration.plan.model import Plan
+from kafka_migration.plan.model import Level, Plan
 from kafka_migration.records import Records
 from kafka_migration.report import StepReport
 from kafka_migration.services.controller import Controller, Controllers
@@ -43,7 +43,8 @@ class Run:
     messages under prefixed names, beside a move that copies nothing.
     `dry_run`: everything is read and shown, nothing is changed. `disorder`: of a rollback, that consumers cannot run on
     the target and stay on the source, though what is on the target is unread. `full`: of a verification, that what was
-    proved before is read again. `other_plans`: what else is planned here.
+    proved before is read again; `level`, how closely it looks; `seed`, by which it chooses a sample. `other_plans`:
+    what else is planned here.
     `documents`: a local folder for pages that a step leaves beside the evidence; None where there is none. `leave`:
     writes a text beside the evidence under a name, and tells where it lies.
     """
@@ -60,6 +61,8 @@ class Run:
     dry_run: bool = False
     disorder: bool = False
     full: bool = False
+    level: Level = "content"
+    seed: int = 0
     other_plans: Sequence[Plan] = ()
     documents: Path | None = None
     leave: Callable[[str, str], str] = _nowhere

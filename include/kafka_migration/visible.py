@@ -165,6 +165,8 @@ class Reading:
         self._silent = 0.0 if messages else self._silent + time.monotonic() - began
         if messages:
             messages += self._consumer.consume(_BATCH, timeout=0)
+            if self._cluster.throttle is not None:
+                self._cluster.throttle.spend(sum(len(m) + len(m.key() or b"") for m in messages))
         elif self._silent > _STALL:
             raise self._cluster.error(
                 KafkaError(KafkaError._TIMED_OUT),

@@ -6,6 +6,7 @@ Only the gate of a run that passed says so to others: it marks the pass as finis
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -75,7 +76,7 @@ class EvidenceOperator(BaseOperator):
             # again must not judge by what was true before.
             raise StepRefused(f"The evidence is written; its verdict is {verdict}. The gate says why.")
 
-    def _publish(self, context: Context, states: Mapping[str, str]) -> str:
+    def _publish(self, context: Context, states: Mapping[str, str | None]) -> str:
         from airflow_kafka_migration.audit import LOG, failure_of
         from airflow_kafka_migration.evidence import evidence_root
         from airflow_kafka_migration.hooks import secrets_met
@@ -113,10 +114,17 @@ class EvidenceOperator(BaseOperator):
             LOG.info("%-22s %s", label, text)
         return str(evidence.verdict)
 
-    def _states(self, context: Context) -> dict[str, str]:
+    def _states(self, context: Context) -> dict[str, str | None]:
         ti = context["ti"]
-        told = ti.get_task_states(ti.dag_id, run_ids=[ti.run_id])
-        return {task: str(state) for task, state in told.get(ti.run_id, {}).items()}
+        told = ti.get_task_states(ti.dag_id, run_ids=[ti.run_id]).get(ti.run_id, {})
+        states = {task: str(state) for task, state in told.items()}
+        return {task: _of_all(task, states) for task in self.judged} | states
+
+
+def _of_all(task: str, states: Mapping[str, str]) -> str | None:
+    """The state of a task that was carried out in shares: success where all were. Airflow numbers them."""
+    shares = [state for name, state in states.items() if re.fullmatch(rf"{re.escape(task)}_\d+", name)]
+    return next((state for state in shares if state != "success"), "success" if shares else None)
 
 
 class GateOperator(BaseOperator):
@@ -190,8 +198,8 @@ def _points(loaded: LoadedPlan, records: AssetRecords, purpose: str) -> dict[str
     }
 
 
-def _approval(records: AssetRecords, dag_id: str, run_id: str, task: str, states: Mapping[str, str]) -> Approval:
+def _approval(records: AssetRecords, dag_id: str, run_id: str, task: str, states: Mapping[str, str | None]) -> Approval:
     from kafka_migration.evidence.model import Approval
 
     kept = records.get(approval_key(dag_id, run_id, task)) or {}
-    return Approval(task=task, state=states.get(task, ""), **kept)
+    return Approval(task=task, state=states.get(task) or "", **kept)

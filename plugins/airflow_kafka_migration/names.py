@@ -18,7 +18,8 @@ PAGES = "/kafka-migration"
 DOCUMENTS = "data_docs"
 """The folder beside the evidence for the pages that checks leave."""
 
-DRY_RUN, REASON, DISORDER, FULL = "dry_run", "reason", "disorder", "full"
+DRY_RUN, REASON, DISORDER = "dry_run", "reason", "disorder"
+FULL, LEVEL, SEED = "full", "level", "seed"
 """What runs may be triggered with, see `parameters`; all else stands in the plan."""
 
 LOCKING = ("migrate", "rollback")
@@ -41,10 +42,10 @@ def parameters(purpose: str, plan: Plan) -> tuple[str, ...]:
     """What runs of that purpose may be triggered with.
 
     `disorder`, that consumers cannot run on the target: rollbacks in which they would have to. `dry_run`: all but those
-    that never change anything. `full`: verifications of what was copied.
+    that never change anything. Verifications: `level`, and `full`; `seed` where there are copies to choose from.
     """
     if purpose not in LOCKING:
-        return (REASON, FULL) if plan.copies else (REASON,)
+        return (REASON, LEVEL, FULL, SEED) if plan.copies else (REASON, LEVEL, FULL)
     if purpose == "rollback" and plan.scheme == "producers_first" and not plan.copied_back:
         return (DRY_RUN, REASON, DISORDER)
     return (DRY_RUN, REASON)

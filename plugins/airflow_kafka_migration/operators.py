@@ -45,7 +45,7 @@ class StepOperator(BaseOperator):
         self.args = dict(args or {})
         self.heading = heading
 
-    def execute(self, context: Context) -> None:
+    def execute(self, context: Context) -> Any:
         from airflow_kafka_migration.audit import carry_out
 
         carry_out(context, self.plan, lambda run: self._act(context, run), heading=self.heading)
@@ -65,3 +65,17 @@ class StepOperator(BaseOperator):
             take_lock(context, run)
             return report
         return step(run, **self.args)
+
+
+class DividingOperator(StepOperator):
+    """A step that divides work: what it returns are the arguments of the tasks that carry out the shares."""
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        self._shares: list[dict[str, Any]] = []
+        super().execute(context)
+        return [{"share": share} for share in self._shares]
+
+    def _act(self, context: Context, run: Run) -> StepReport:
+        report = super()._act(context, run)
+        self._shares = report.data["shares"]
+        return report

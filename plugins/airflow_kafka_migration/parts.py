@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_args
 
 from airflow.sdk import (
     DAG,
@@ -22,6 +22,7 @@ from airflow.sdk import (
     get_parsing_context,
 )
 from airflow.sdk.bases.operator import BaseOperator
+from airflow.sdk.definitions.mappedoperator import MappedOperator
 
 from airflow_kafka_migration.approvals import PlanApproval, approval
 from airflow_kafka_migration.broken import broken_dag
@@ -31,22 +32,24 @@ from airflow_kafka_migration.names import (
     DRY_RUN,
     FIRST_TASK,
     FULL,
+    LEVEL,
     LOCKING,
     REASON,
+    SEED,
     dag_id,
     parameters,
     purpose_of,
 )
-from airflow_kafka_migration.operators import StepOperator
+from airflow_kafka_migration.operators import DividingOperator, StepOperator
 from airflow_kafka_migration.sensors import WaitOperator
 from airflow_kafka_migration.state import plan_asset
 from kafka_migration.plan.graph import FIRST_STAGE, Unit
 from kafka_migration.plan.load import BrokenPlan, LoadedPlan, load_plans
-from kafka_migration.plan.model import Plan
+from kafka_migration.plan.model import Level, Plan
 from kafka_migration.services.registry import is_idle, is_manual, is_manual_second, waits_for_person
 from kafka_migration.sides import Side
 
-Task = BaseOperator | TaskGroup
+Task = BaseOperator | MappedOperator | TaskGroup
 Stage = Task | Sequence[Task | None] | None
 
 _STEPS = "kafka_migration.steps"
@@ -418,9 +421,25 @@ class Steps:
         """What has parted since the migration: writers, services and groups back on the source, topics, settings."""
         return self._act("drift", "verifying:drift")
 
+    def ranges(self) -> DividingOperator:
+        """Fixes what is looked at, and divides what has to be read of it by its size."""
+        task = DividingOperator(
+            task_id="ranges", plan=self._plan.plan, step=f"{_STEPS}.proving:ranges", heading=self._heading
+        )
+        self._judged.append(task.task_id)
+        return task
+
+    def compare(self, ranges: DividingOperator) -> Task:
+        """A task for each share: several workers verify faster than one."""
+        task = StepOperator.partial(
+            task_id="compare", plan=self._plan.plan, step=f"{_STEPS}.proving:compare", heading=self._heading
+        ).expand(args=ranges.output)
+        self._judged.append(task.task_id)
+        return task
+
     def proof(self) -> Task:
-        """What the migration has proved, and that it still stands."""
-        return self._act("proof", "verifying:proof")
+        """What all shares have shown, and how far the groups have read since."""
+        return self._act("proof", "proving:proof")
 
     def evidence(self) -> Task:
         """Runs whatever happened: a last look, then everything that the steps left behind in one place."""
@@ -527,7 +546,20 @@ def _dag(loaded: LoadedPlan, purpose: str) -> DAG:
             False,
             type="boolean",
             title="Full",
-            description="Compare again every message that was copied and that both clusters still keep.",
+            description="Read again what was proved before, as far as both clusters still keep it.",
+        ),
+        LEVEL: Param(
+            None,
+            type=["null", "string"],
+            enum=[None, *get_args(Level)],
+            title="Level",
+            description="How closely to look: offsets, counts, content, or a sample. Empty: as the plan says.",
+        ),
+        SEED: Param(
+            None,
+            type=["null", "integer"],
+            title="Seed",
+            description="By which a sample is chosen, to look at one that was chosen before. Empty: another one.",
         ),
     }
     return DAG(
@@ -536,8 +568,9 @@ def _dag(loaded: LoadedPlan, purpose: str) -> DAG:
         doc_md=_doc(loaded),
         schedule=_schedule(plan) if purpose == "verify" else None,
         catchup=False,
-        # A second run is not queued behind the first: it starts, and is refused with the first one's run id.
-        max_active_runs=16,
+        # A second run is not queued behind the first: it starts, and is refused with the first one's run id. One that
+        # verifies goes on where the one before it has ended.
+        max_active_runs=16 if purpose in LOCKING else 1,
         tags={"kafka migration", plan.scheme},
         params={name: params[name] for name in parameters(purpose, plan)},
     )
@@ -545,7 +578,7 @@ def _dag(loaded: LoadedPlan, purpose: str) -> DAG:
 
 def _schedule(plan: Plan) -> AssetOrTimeSchedule | list[Asset] | None:
     """When a plan is verified without being asked: at its times, and after every gate of a migration or rollback."""
-    if plan.verify is None:
+    if plan.verify is None or plan.decommissioned:
         return None
     ended = [plan_asset(plan.plan)]
     if plan.verify.schedule is None:

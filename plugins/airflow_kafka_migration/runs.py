@@ -6,6 +6,7 @@ Imported in workers only, never while DAGs are parsed: it brings the Kafka clien
 from __future__ import annotations
 
 import logging
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,9 @@ from airflow_kafka_migration.names import (
     DOCUMENTS,
     FIRST_TASK,
     FULL,
+    LEVEL,
     LOCKING,
+    SEED,
     dag_id,
     is_dry,
     parameters,
@@ -34,13 +37,14 @@ from kafka_migration.errors import PlanChanged, Refused
 from kafka_migration.evidence.bundle import Bundle
 from kafka_migration.mirror.registry import build_history, build_mirrors, mirror_controller
 from kafka_migration.plan.load import BrokenPlan, LoadedPlan, difference, find_plan, load_plans, parse_plan
-from kafka_migration.run import Run
+from kafka_migration.run import VERIFY, Run
 from kafka_migration.services.registry import build_controllers, build_seconds
 from kafka_migration.sides import Side
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from kafka_migration.clusters.client import Clusters
     from kafka_migration.plan.model import Plan
     from kafka_migration.records import Records
 
@@ -63,9 +67,16 @@ def open_run(
     if context["ti"].task_id == FIRST_TASK:
         signing_key(loaded.plan)  # not found out when everything has been moved
     clusters = replace(open_clusters(loaded.plan, log), heading=Side(heading))
+    purpose = purpose_of(context["ti"].dag_id)
+    if purpose == VERIFY:
+        clusters = _verified(clusters, loaded.plan)
+    elif loaded.plan.decommissioned and purpose in LOCKING:
+        raise Refused(
+            "the plan says that the source has been given up (decommissioned: true): nothing is moved any more"
+        )
     return Run(
         plan=loaded.plan,
-        purpose=purpose_of(context["ti"].dag_id),
+        purpose=purpose,
         run_id=context["ti"].run_id,
         clusters=clusters,
         controllers=build_controllers(loaded.plan, clusters.addresses, connection_parts),
@@ -76,6 +87,8 @@ def open_run(
         dry_run=is_dry(context),
         disorder=bool(context["params"].get(DISORDER)),
         full=bool(context["params"].get(FULL)),
+        level=context["params"].get(LEVEL) or (loaded.plan.verify.level if loaded.plan.verify else "content"),
+        seed=_seed(context),
         other_plans=[
             entry.plan for entry in load_plans() if isinstance(entry, LoadedPlan) and entry.plan != loaded.plan
         ],
@@ -83,6 +96,21 @@ def open_run(
         leave=lambda name, text: _bundle(context, loaded).leave(name, text),
         log=log,
     )
+
+
+def _verified(clusters: Clusters, plan: Plan) -> Clusters:
+    """The same clusters, read under a client id of its own, and no faster than the plan allows.
+
+    Several tasks may read at once: each has its share of the rate.
+    """
+    rate = plan.verify.rate if plan.verify else None
+    return replace(clusters, source=clusters.source.verified(rate), target=clusters.target.verified(rate))
+
+
+def _seed(context: Context) -> int:
+    """The seed that was given, or one that is the same in every task of the run."""
+    given = context["params"].get(SEED)
+    return zlib.crc32(context["ti"].run_id.encode()) if given is None else int(given)
 
 
 def take_lock(context: Context, run: Run) -> None:

@@ -294,25 +294,28 @@ def test_parameters_are_those_of_the_purpose(dags_of: Callable[..., dict[str, DA
     made = dags_of(shop())
     assert set(made["migrate"].params) == {"dry_run", "reason"}
     assert set(made["rollback"].params) == {"dry_run", "reason", "disorder"}
-    assert set(made["verify"].params) == {"reason"}, "it never changes anything"
+    assert set(made["verify"].params) == {"reason", "level", "full"}, "it never changes anything"
 
 
 def test_verification_is_a_dag_of_its_own_and_ends_without_an_event(dags_of: Callable[..., dict[str, DAG]]) -> None:
     for text in (shop(), shop("producers_later", "relaxed")):
         made = dags_of(text)
-        assert order_of(made["verify"]) == ["drift", "proof", "evidence", "gate"]
+        verification = made["verify"]
+        assert order_of(verification) == ["drift", "ranges", "compare", "proof", "evidence", "gate"]
+        assert verification.get_task("compare").is_mapped
+        assert verification.get_task("drift").downstream_task_ids == {"evidence"}, "it does not keep from proving"
+        assert verification.max_active_runs == 1
         outlets = {purpose: [a.uri for a in dag.get_task("gate").outlets] for purpose, dag in made.items()}
         ends = ["kafka-migration://shop/"]
         assert outlets == {"migrate": ends, "rollback": ends, "verify": []}, "or it would trigger itself for ever"
 
 
-def test_only_a_verification_of_copies_can_be_asked_to_compare_them_again(
+def test_only_of_copies_a_sample_can_be_chosen(
     dags_of: Callable[..., dict[str, DAG]],
 ) -> None:
     copies = shop("mirror_first") + "mirror: {{connection: connect_target}}\n"
-    assert set(dags_of(copies)["verify"].params) == {"reason", "full"}
-    assert "full" not in dags_of(copies)["migrate"].params
-    assert set(dags_of(shop())["verify"].params) == {"reason"}
+    assert set(dags_of(copies)["verify"].params) == {"reason", "level", "full", "seed"}
+    assert set(dags_of(copies)["migrate"].params) == {"dry_run", "reason"}
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,8 @@ def _plan(file: Path, approvals: str) -> Callable[[str], str]:
                 line = f"plan: {plan}"
             elif line.startswith("approvals: "):
                 line = f"approvals: [{approvals}]"
+            elif line.startswith("verify: "):
+                continue  # a cell ends with its run
             lines.append(line)
         return "\n".join(lines) + "\n"
 

@@ -37,7 +37,7 @@ from kafka_migration.services.controller import State
 from kafka_migration.services.registry import build_controllers, build_seconds
 from kafka_migration.services.supervisord import Supervisord
 from kafka_migration.sides import Side
-from kafka_migration.steps import back, closing, coverage, preflight, seconds, seeds, switch, topics
+from kafka_migration.steps import back, closing, coverage, preflight, proving, seconds, seeds, switch, topics
 from kafka_migration.steps.consuming import consuming
 from kafka_migration.steps.cutover import cutover
 from kafka_migration.steps.drain import drained
@@ -532,6 +532,14 @@ def _move_readers(run: Run, graph: Graph, reports: dict[str, StepReport], timeou
             futures[unit.name] = pool.submit(move, unit)
     for future in futures.values():
         future.result()
+
+
+def verify(run: Run) -> StepReport:
+    """The steps of a verification that read, as its tasks carry them out: what goes between them is JSON."""
+    shares = json.loads(json.dumps(proving.ranges(run).data["shares"]))
+    for share in shares:
+        proving.compare(run, share=share)
+    return proving.proof(run)
 
 
 def found(report: StepReport, finding: str) -> Finding:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from benchmarks import content, copying, first_record, handover, standstill
+from benchmarks import content, copying, first_record, handover, standstill, verification
 from benchmarks.pair import BenchmarkFailed, Pair, check_count
 from rich.console import Console
 from tests.conftest import RunningCluster
@@ -40,6 +40,12 @@ def test_every_way_of_copying_copies_all(pair: Pair, connect: Connect) -> None:
 def test_every_way_of_reading_reads_all(pair: Pair) -> None:
     found = content.measure(Console(quiet=True), pair, content.Load(2_001, 100), 1)
     assert all(rate > 0 for way in content.WAYS for rate in found[way].rates)
+
+
+def test_verification_of_little_that_is_new_reads_all_of_it(pair: Pair) -> None:
+    found = verification.measure(pair, content.Load(2_000, 100), 20, 1)
+    assert found.memory_all > 0
+    assert min(found.offsets, found.full, found.incremental) > 0
 
 
 def test_copy_that_lacks_a_message_is_no_measurement(pair: Pair) -> None:

@@ -5,10 +5,12 @@ One long test, since what it guards is the state that one run leaves for the nex
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -130,6 +132,21 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
             stage.stop()
 
 
+def verified_after(scene: Scene) -> dict[str, Any]:
+    """The evidence of the last verification, once all that were called for have ended."""
+    runs: list[dict[str, Any]] = []
+
+    def ended() -> bool:
+        runs[:] = scene.client._call("GET", "/dags/orders.verify/dagRuns")["dag_runs"]
+        return bool(runs) and all(run["state"] in _ENDED for run in runs)
+
+    wait_until(ended, timeout=180, what="the verification")
+    folders = scene.stage.evidence / "orders" / "verify"
+    files = sorted(folders.glob("*/evidence.json"), key=lambda file: file.stat().st_mtime)
+    found: dict[str, Any] = json.loads(files[-1].read_text(encoding="utf-8"))
+    return found
+
+
 @pytest.mark.timeout(900)
 def test_a_migration_that_is_stopped_at_every_gate_loses_nothing(scene: Scene) -> None:
     everything = set(scene.sides())
@@ -187,6 +204,15 @@ def test_a_migration_that_is_stopped_at_every_gate_loses_nothing(scene: Scene) -
     assert "has finished" in scene.log("again", "preflight")
     scene.clear("again", task_ids=["switch_producers.order-api"], include_downstream=False)
     assert scene.follow("again", {}) == "success", scene.why("again")
+
+    # Each gate that passed has it verified again, without being asked.
+    verified = verified_after(scene)
+    assert verified["verdict"] == "PASS", verified["because"]
+    assert {step["task"]: step["state"] for step in verified["steps"]} == dict.fromkeys(
+        ("drift", "ranges", "compare", "proof", "evidence"), "success"
+    )
+    assert verified["coverage"]
+    assert all(row["destination_consumed"] is not None for row in verified["coverage"])
 
     scene.stage.shop.stop_producers()
     counted = wait_until_complete(scene.stage.shop.witness_directory, readers(), timeout=90, quiet=8)

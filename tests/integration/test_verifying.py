@@ -8,27 +8,30 @@ from typing import Any
 
 import pytest
 from tests.conftest import RunningCluster
-from tests.integration.scene import Daemon, Life, Town, move_all, roll_back
+from tests.integration.scene import Daemon, Life, Town, found, move_all, roll_back, verify
 
-from kafka_migration.errors import FindingsFailed
+from kafka_migration.errors import FindingsFailed, Refused
 from kafka_migration.findings import Status
+from kafka_migration.groups.commits import set_commits
 from kafka_migration.offsets import TopicPartition
 from kafka_migration.plan.model import Plan
 from kafka_migration.records import Records
 from kafka_migration.report import StepReport
 from kafka_migration.run import VERIFY, Run
-from kafka_migration.steps import closing, verifying
+from kafka_migration.steps import closing, proving, verifying
 from kafka_migration.topics.create import set_settings
 
 
-class _ReadOnly:
-    """Records that nothing may be written to."""
+class _OnlyItsOwn:
+    """Records of which a verification may write what it remembers itself, and nothing of the pass."""
 
     def __init__(self, records: Records) -> None:
         self.get = records.get
+        self._set = records.set
 
     def set(self, key: str, value: Any) -> None:
-        raise AssertionError(f"a verification has written {key}")
+        assert key.startswith("verified/"), f"a verification has written {key}"
+        self._set(key, value)
 
 
 class Moved:
@@ -37,8 +40,20 @@ class Moved:
     def __init__(self, town: Town, plan: Plan, life: Life, topic: TopicPartition, group: str) -> None:
         self.town, self.plan, self.life, self.topic, self.group = town, plan, life, topic, group
 
-    def verify(self) -> Run:
-        return replace(self.town.run(self.plan, "again", VERIFY), records=_ReadOnly(self.town.records))
+    def verify(self, run_id: str = "again", **how: Any) -> Run:
+        run = self.town.run(self.plan, run_id, VERIFY, **how)
+        return replace(run, records=_OnlyItsOwn(self.town.records))
+
+    def proof(self, **how: Any) -> StepReport:
+        try:
+            return verify(self.verify(**how))
+        except FindingsFailed as failed:
+            return failed.report or StepReport()
+
+    def counted(self) -> list[tuple[int, int, int]]:
+        """By row what was counted: from where on, read, to read."""
+        rows = self.proof(level="counts").data["coverage"]
+        return [(row["counted_from"], row["destination_consumed"], row["destination_left"]) for row in rows]
 
     def drift(self) -> dict[str, Status]:
         try:
@@ -64,8 +79,8 @@ def test_before_a_migration_and_after_it_was_taken_back_there_is_nothing_to_veri
     assert verifying.drift(moved.verify()).summary == ("nothing to verify yet: no migration of this plan has finished")
     move_all(moved.town.run(moved.plan), moved.life)
     roll_back(moved.town.run(moved.plan, "back", "rollback"), moved.life)
-    for step in (verifying.drift, verifying.proof):
-        assert step(moved.verify()).summary == "nothing to verify yet: run back has taken it back"
+    assert verifying.drift(moved.verify()).summary == "nothing to verify yet: run back has taken it back"
+    assert verify(moved.verify()).summary == "nothing to verify: run back has taken it back"
 
 
 def test_what_was_moved_stays_proved_and_nothing_is_changed(moved: Moved) -> None:
@@ -73,9 +88,10 @@ def test_what_was_moved_stays_proved_and_nothing_is_changed(moved: Moved) -> Non
     before = moved.town.state(moved.plan)
     found = moved.drift()
     assert set(found.values()) == {Status.PASS}
-    report = verifying.proof(moved.verify())
-    assert {f.status for f in report.findings} == {Status.PASS}
-    assert report.data["coverage"]
+    for level in ("offsets", "counts", "content"):
+        report = verify(moved.verify(level=level))
+        assert {f.status for f in report.findings} == {Status.PASS}
+        assert bool(report.data.get("coverage")) is (level != "offsets")
     closing.finish(moved.verify())
     assert moved.town.state(moved.plan) == before
 
@@ -96,3 +112,56 @@ def test_what_has_parted_is_named_and_says_that_the_source_cannot_be_given_up(mo
     assert found["decommission/source"] is Status.WARN
     moved.town.target.cluster.admin.delete_topics([moved.topic.topic])[moved.topic.topic].result(30)
     assert moved.drift()[f"topic-gone/{moved.topic.topic}"] is Status.FAIL
+
+
+def test_what_was_counted_before_is_not_counted_again(moved: Moved) -> None:
+    move_all(moved.town.run(moved.plan), moved.life)
+    target, tp = moved.town.target, moved.topic
+    begin = target.end(tp)
+    assert moved.counted() == [(begin, begin, 0)]
+    target.write(tp)
+    target.write(tp)
+    set_commits(target.cluster, {moved.group: {tp: begin + 1}})
+    assert moved.counted() == [(begin, begin + 1, 1)], "only what came since is read"
+    # What the target deletes is proved once it was counted ...
+    target.delete_before(tp, begin + 1)
+    assert moved.counted() == [(begin + 1, begin + 1, 1)]
+    assert found(moved.proof(level="counts"), "coverage-destination-kept/all").status is Status.PASS
+    # ... and what it deletes unread is lost to the group.
+    target.write(tp)
+    target.delete_before(tp, begin + 3)
+    report = moved.proof(level="counts")
+    key = f"{tp.topic}/{tp.partition}/{moved.group}"
+    assert found(report, f"coverage-destination-kept/{key}").status is Status.FAIL
+    lost = found(report, f"group-onward/{moved.group}")
+    assert lost.status is Status.FAIL
+    assert f"offsets {begin + 1:,} to {begin + 3:,} of {tp}" in lost.seen
+
+
+def test_group_that_was_set_back_is_told_and_counted_from_its_seed_on(moved: Moved) -> None:
+    move_all(moved.town.run(moved.plan), moved.life)
+    begin = moved.town.target.end(moved.topic)
+    moved.counted()
+    set_commits(moved.town.target.cluster, {moved.group: {moved.topic: begin - 1}})
+    assert moved.counted() == [(0, begin - 1, 1)]
+
+
+def test_of_two_verifications_at_once_the_former_judges_nothing_of_the_latter(moved: Moved) -> None:
+    move_all(moved.town.run(moved.plan), moved.life)
+    former = moved.verify("former")
+    shares = proving.ranges(former).data["shares"]
+    verify(moved.verify("latter"))
+    with pytest.raises(Refused, match="another verification has begun"):
+        proving.compare(former, share=shares[0])
+    again = moved.verify("third")
+    proving.ranges(again)
+    with pytest.raises(Refused, match="share 0 has not been read"):
+        proving.proof(again)
+
+
+def test_source_that_was_given_up_is_compared_no_more(moved: Moved) -> None:
+    move_all(moved.town.run(moved.plan), moved.life)
+    given_up = moved.plan.model_copy(update={"decommissioned": True})
+    run = moved.town.run(given_up, "again", VERIFY)
+    assert "given up (decommissioned: true)" in verifying.drift(run).summary
+    assert "given up (decommissioned: true)" in verify(run).summary

@@ -230,13 +230,13 @@ def _type(value: dict[str, Any]) -> str:
     if len(alternatives) == 1:
         return _type(alternatives[0])
     if alternatives:
-        return "duration"
+        return "size" if "MiB" in str(alternatives) else "duration"
     if "const" in value:
         return str(value["const"])
     if "enum" in value:
         return " or ".join([", ".join(value["enum"][:-1]), value["enum"][-1]])
-    if value.get("type") == "boolean":
-        return "boolean"
+    if value.get("type") in ("boolean", "number"):
+        return str(value["type"])
     if value.get("type") == "array":
         inner = _type(value["items"])
         return f"list of {'texts' if inner == 'text' else inner}"

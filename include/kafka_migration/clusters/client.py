@@ -21,6 +21,7 @@ from confluent_kafka.admin import AdminClient
 
 from kafka_migration.errors import ClusterError, ClusterUnreachable
 from kafka_migration.sides import Addresses, Side
+from kafka_migration.throttle import Throttle
 
 if TYPE_CHECKING:
     from kafka_migration.mirror.rest import Connect
@@ -30,6 +31,8 @@ T = TypeVar("T")
 REQUEST_TIMEOUT = 30.0
 CONNECT_TIMEOUT = 10.0
 CLIENT_ID = "kafka-migration"
+VERIFYING_ID = "kafka-migration-verify"
+_LEAST_QUEUED = 64  # KiB
 
 _UNREACHABLE = {
     KafkaError._TRANSPORT,
@@ -51,13 +54,22 @@ _CIRCUMSTANCE = re.compile(r" \(after \d+ms in state \w+[^)]*\)")
 
 
 class Cluster:
-    """A cluster by its side, its connection's id, and librdkafka's configuration for it."""
+    """A cluster by its side, its connection's id, and librdkafka's configuration for it.
+
+    `throttle`: what all that is read of it is paced by.
+    """
 
     def __init__(
-        self, side: Side, connection: str, config: Mapping[str, Any], log: logging.Logger | None = None
+        self,
+        side: Side,
+        connection: str,
+        config: Mapping[str, Any],
+        log: logging.Logger | None = None,
+        throttle: Throttle | None = None,
     ) -> None:
         self.side = side
         self.connection = connection
+        self.throttle = throttle
         self._config = {k: v for k, v in config.items() if not _OF_APPLICATIONS.match(k)}
         self._log = log or logging.getLogger("kafka_migration.librdkafka")
         self._causes: deque[str] = deque(maxlen=20)
@@ -87,6 +99,15 @@ class Cluster:
             "error_cb": heard,
             "logger": _CauseLogger(self._log, self._causes),
         }
+
+    def verified(self, bytes_per_second: float | None) -> Cluster:
+        """The same for a verification, by whose client id brokers and operators can tell it from all else.
+
+        `bytes_per_second`: how fast it may be read.
+        """
+        throttle = Throttle(bytes_per_second) if bytes_per_second else None
+        config = {**self._config, "client.id": VERIFYING_ID}
+        return Cluster(self.side, self.connection, config, self._log, throttle)
 
     @property
     def admin(self) -> AdminClient:
@@ -124,6 +145,10 @@ class Cluster:
             "fetch.queue.backoff.ms": 5,  # measured: 2.5 to 4 times the default's rate
             "allow.auto.create.topics": False,
         }
+        if self.throttle is not None:
+            # What is fetched ahead is not paced: no more of it than is read in a second.
+            queued = max(_LEAST_QUEUED, int(self.throttle.bytes_per_second / 1024))
+            settings |= {"queued.max.messages.kbytes": queued, "fetch.max.bytes": queued * 1024}
         with self._valid_settings():
             consumer = Consumer(settings)
         try:

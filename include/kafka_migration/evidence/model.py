@@ -151,6 +151,9 @@ class CoverageEntry(Part):
     )
     destination_consumed: int | None = Field(description="Those of them in [seed, destination_commit).")
     destination_left: int
+    counted_from: int | None = Field(
+        default=None, description="From where on the destination was counted by this run; null: from the seed on."
+    )
 
 
 class DrainCurve(Part):

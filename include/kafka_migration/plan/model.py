@@ -29,6 +29,9 @@ LEGAL_TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 OWN_TOPICS = "kafka-migration."
 """What names of topics begin with that this product makes for itself: no plan moves them."""
 
+Level = Literal["offsets", "counts", "content", "sample"]
+"""How closely a verification looks."""
+
 Scheme = Literal["producers_first", "producers_later", "mirror_first"]
 Order = Literal["strict", "relaxed"]
 Approval = Literal["topics", "producers", "handover", "consumers", "close_originals", "rollback"]
@@ -47,17 +50,19 @@ RESERVED = frozenset(
     preflight approve_topics create_topics seed_groups approve_producers compare_topics switch_producers cutover
     consumers coverage evidence gate first seconds keeping_up approve_rollback begin forth source_point
     hold_retention start_mirror caught_up rehearse approve_handover stop_writers stop_mirror handover
-    verify_synchronisation compare_content lift_holds drift proof stop_by_hand start_history stop_history history
+    verify_synchronisation compare_content lift_holds drift ranges compare proof stop_by_hand start_history stop_history
+    history
     """.split()  # noqa: SIM905 - a list of words reads better
 )
 NOT_YET_VALUES = frozenset(("mirror", "failover"))
 NOT_YET_KEYS: Mapping[str, tuple[str, ...]] = {
-    "Plan": ("hold_retention", "decommissioned"),
+    "Plan": ("hold_retention",),
 }
 
 
 _SECRET_PROPERTY = re.compile(r"password|secret|jaas|ssl\.key|token", re.IGNORECASE)
 _PROVIDED = re.compile(r"\$\{[^}]+\}")
+_SIZE = r"\s*(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB)?\s*"
 _DURATION = r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*"
 
 
@@ -82,6 +87,33 @@ Duration = Annotated[
         {
             "anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": f"^{_DURATION}$"}],
             "examples": ["30s", "10m", "2h"],
+        }
+    ),
+]
+
+
+def size(value: Any) -> int:
+    """Bytes: a number, or a number with a unit: `500KiB`, `20MiB`, `1GiB`."""
+    told = f"a size such as 500KiB, 20MiB or 1GiB is needed, not {value!r}"
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(told)
+    if isinstance(value, str):
+        match = re.fullmatch(_SIZE, value)
+        if not match:
+            raise ValueError(told)
+        value = float(match[1]) * {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}[match[2] or "B"]
+    if not 1 <= value < float("inf"):
+        raise ValueError(told)
+    return int(value)
+
+
+Size = Annotated[
+    int,
+    BeforeValidator(size),
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "number", "minimum": 1}, {"type": "string", "pattern": f"^{_SIZE}$"}],
+            "examples": ["500KiB", "20MiB", "1GiB"],
         }
     ),
 ]
@@ -421,10 +453,20 @@ class Evidence(Part):
 
 
 class Verify(Part):
-    """When `<plan>.verify` runs without being asked. It does after each migration and rollback that ended with PASS."""
+    """How `<plan>.verify` verifies, and when it runs without being asked.
+
+    It does after each migration and rollback that ended with PASS.
+    """
 
     schedule: str | None = Field(
         default=None, description="A cron expression, in UTC; in addition to the end of a migration or a rollback."
+    )
+    level: Level = Field(default="content", description="How closely it looks; a run may be triggered with another.")
+    share: float = Field(
+        default=0.1, gt=0, le=1, description="sample: which share of what was copied is compared, 0.1 for a tenth."
+    )
+    rate: Size | None = Field(
+        default=None, description="Bytes a second that are read of each cluster at most, such as 20MiB."
     )
 
     @field_validator("schedule")
@@ -463,7 +505,10 @@ class Plan(Part):
         description="prefixed: beside a move that copies nothing the stored messages are copied under prefixed names.",
     )
     accept: tuple[Accepted, ...] = ()
-    verify: Verify | None = Field(default=None, description="When what was moved is verified again by itself.")
+    verify: Verify | None = Field(default=None, description="How and when what was moved is verified again.")
+    decommissioned: bool = Field(
+        default=False, description="The source has been given up: nothing is compared with it or moved any more."
+    )
     evidence: Evidence = Evidence()
 
     @model_validator(mode="after")

@@ -8,23 +8,22 @@ from typing import Any
 from kafka_migration.findings import Finding, accept
 from kafka_migration.mirror.legs import Leg
 from kafka_migration.offsets import TopicPartition
-from kafka_migration.progress import ProgressLog
 from kafka_migration.report import StepReport, Table
 from kafka_migration.run import Run
-from kafka_migration.steps import holding, remade, repeats
+from kafka_migration.steps import copies, holding, remade, repeats
 from kafka_migration.steps.common import stop_with
-from kafka_migration.steps.heads import kept
-from kafka_migration.steps.mirroring import leg_of, stamped
-from kafka_migration.topics.describe import describe_topics
-from kafka_migration.verification.content import ContentResult, Kind, RangePair, compare_content, judge_content
+from kafka_migration.steps.mirroring import leg_of
+from kafka_migration.verification.content import ContentResult, Kind, RangePair, judge_content
 from kafka_migration.verification.content_expectations import judge_counts
+from kafka_migration.verification.proved import Proved
 from kafka_migration.verification.suite import data_docs_page
 
 
 def compare(run: Run) -> StepReport:
     """Compare what was copied, up to the cutover point. Raises `FindingsFailed` naming the first differences.
 
-    A pass that has finished keeps the result that it was finished with: since then either side may have deleted.
+    What a verification has proved while the mirror ran is not read again. A pass that has finished keeps the result
+    that it was finished with: since then either side may have deleted.
     """
     if run.dry_run:
         return StepReport("would compare every copied message with its original")
@@ -41,50 +40,43 @@ def compare(run: Run) -> StepReport:
     return report
 
 
-def compare_again(run: Run) -> StepReport:
-    """Of a finished migration everything that both clusters still keep. Raises `FindingsFailed`.
-
-    What either has deleted since was proved when the migration was: that is said, and no failure.
-    """
-    finished, leg = run.current.finished, leg_of(run)
-    if finished is None or leg is None or not leg.ended:
-        return StepReport("nothing was copied that could be compared")
-    return _compared(run, leg, [], proved_by=str(finished["run_id"]))
-
-
-def _compared(run: Run, leg: Leg, found: list[Finding], proved_by: str = "") -> StepReport:
-    assert leg.end is not None
-    assert leg.image is not None
+def _compared(run: Run, leg: Leg, found: list[Finding]) -> StepReport:
     remade.refuse(run, leg, "comparing what was copied")
-    topics = describe_topics(run.clusters.origin, {tp.topic for tp in leg.begin})
-    anew = stamped(run, leg.begin)
-    pairs = [
-        RangePair(
-            tp,
-            leg.begin[tp],
-            leg.end[tp],
-            leg.onto[tp],
-            leg.image[tp],
-            ignore_timestamp=tp.topic in anew,
-            by_key=topics[tp.topic].compacted,
-        )
-        for tp in sorted(leg.begin)
-    ]
-    pairs = kept(run, leg, pairs)
-    progress = ProgressLog(run.log, "offsets compared")
-    results = compare_content(run.clusters.origin, run.clusters.destination, pairs, progress)
-    compared = totals(results)
-    again = repeats.allowed(run)
-    found += judge_content(results, again, proved_by)
+    pairs, before = copies.ranges(run, leg), copies.known(run, leg)
+    results = copies.compare(run, leg, pairs, before, copies.ALONE)
+    report = judged(run, pairs, results, found)
+    stop_with(report, "comparing what was copied")
+    copies.keep(run, leg, proved(run, pairs, results))
+    return report
+
+
+def judged(
+    run: Run,
+    pairs: Iterable[RangePair],
+    results: Mapping[TopicPartition, ContentResult],
+    found: list[Finding],
+    proved_by: str = "",
+) -> StepReport:
+    """What comparing showed, as a step's report. `found`: what is told before; `proved_by`: see `judge_content`."""
+    compared, again = totals(results), repeats.allowed(run)
+    found = [*found, *judge_content(results, again, proved_by)]
     found += judge_counts(results.values(), at_least_once=again, run_name=run.run_id, docs_folder=run.documents)
-    report = StepReport(
-        summary=f"{compared['messages']:,} messages of {len(results)} partitions are equal on both clusters",
+    before = sum(r.before for r in results.values())
+    since = f", {before:,} of them proved before and not read again" if before else ""
+    return StepReport(
+        summary=f"{compared['messages']:,} messages of {len(results)} partitions are equal on both clusters{since}",
         tables=[_table(run, results)],
         findings=accept(found, run.plan.acceptances),
         data={"compared": compared, "content": entries(pairs, results, again), **data_docs_page(run.documents)},
     )
-    stop_with(report, "comparing what was copied")
-    return report
+
+
+def proved(
+    run: Run, pairs: Iterable[RangePair], results: Mapping[TopicPartition, ContentResult]
+) -> dict[TopicPartition, Proved]:
+    """What the results prove, of the partitions of which they prove something."""
+    again = repeats.allowed(run)
+    return {p.partition: known for p in pairs if (known := results[p.partition].proved(p, again)) is not None}
 
 
 def totals(results: Mapping[TopicPartition, ContentResult]) -> dict[str, Any]:
@@ -123,7 +115,7 @@ def entries(
     ]
 
 
-def _table(run: Run, results: dict[TopicPartition, ContentResult]) -> Table:
+def _table(run: Run, results: Mapping[TopicPartition, ContentResult]) -> Table:
     return Table(
         "Copied messages",
         ("partition", f"visible on the {run.leaving}", f"visible on the {run.heading}", "equal", *Kind),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from kafka_migration.findings import Finding, Status, accept
 from kafka_migration.report import StepReport, Table
 from kafka_migration.run import ROLLBACK, Run
@@ -35,7 +37,7 @@ def coverage(run: Run) -> StepReport:
         findings = judge_coverage(rows, run_name=run.run_id, docs_folder=run.documents) if rows or not staying else []
         findings += staying
     report = StepReport(
-        tables=[_table(run, rows, title)],
+        tables=[coverage_table(run, rows, title)],
         findings=accept(findings, run.plan.acceptances),
         data={"coverage": [row.to_json() for row in rows], **totals(rows), **data_docs_page(run.documents)},
     )
@@ -70,7 +72,8 @@ def _staying(run: Run) -> list[Finding]:
     ] or [Finding("rollback-unread/none", Status.PASS, f"{', '.join(names)} stayed on the source and miss nothing")]
 
 
-def _table(run: Run, rows: list[CoverageRow], title: str) -> Table:
+def coverage_table(run: Run, rows: Sequence[CoverageRow], title: str) -> Table:
+    """A row a group and partition. `title`: by whom it was counted."""
     return Table(
         f"Coverage, {title}",
         (

@@ -30,14 +30,18 @@ def kept(run: Run, leg: Leg, pairs: Sequence[RangePair]) -> list[RangePair]:
     in_order = [p for p in pairs if not p.by_key]
     if not in_order:
         return list(pairs)
-    anchors, stamped_anew = anchors_of(run, leg), stamped(run, leg.begin)
     starts = read_offsets(here, [p.partition for p in in_order], Which.START)
+    starts_there = read_offsets(there, [p.partition for p in in_order], Which.START)
+    if all(
+        starts[p.partition] <= p.origin_start and starts_there[p.partition] <= p.destination_start for p in in_order
+    ):
+        return list(pairs)
+    anchors, stamped_anew = anchors_of(run, leg), stamped(run, leg.begin)
     behind = {tp: at for p in in_order if p.origin_start < (at := starts[tp := p.partition]) < p.origin_end}
     begins = {tp: (behind[tp], at) for tp, at in _mapped(here, there, anchors, behind, stamped_anew).items()}
     # The other way round, of what the destination has deleted further than that.
     begun = {p.partition: begins.get(p.partition, (p.origin_start, p.destination_start)) for p in in_order}
-    starts = read_offsets(there, [p.partition for p in in_order], Which.START)
-    short = {tp: at for p in in_order if begun[tp := p.partition][1] < (at := starts[tp]) < p.destination_end}
+    short = {tp: at for p in in_order if begun[tp := p.partition][1] < (at := starts_there[tp]) < p.destination_end}
     back = {tp: known.swapped() for tp, known in anchors.items() if tp in short}
     begins |= {tp: (at, short[tp]) for tp, at in _mapped(there, here, back, short, stamped_anew).items()}
     return [

@@ -20,6 +20,7 @@ class Comparison(ABC):
     def __init__(self, pair: RangePair) -> None:
         head = "" if pair.former_start is None else f"offsets {pair.former_start:,} to {pair.origin_start:,}"
         self.found = ContentResult(pair.partition, by_key=pair.by_key, head=head)
+        self.found.destination_read = pair.destination_start
         self._left = [
             max(0, pair.origin_end - pair.origin_start),
             max(0, pair.destination_end - pair.destination_start),

@@ -7,6 +7,7 @@ to tell which extras are copies, and in what altered messages differ.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -21,10 +22,12 @@ from kafka_migration.verification.comparison import DESTINATION, ORIGIN, Compari
 from kafka_migration.verification.differences import SHOWN, ContentResult, Difference, Kind, RangePair
 from kafka_migration.verification.digest import differing_fields, digest
 from kafka_migration.verification.in_order import InOrder
+from kafka_migration.verification.proved import Proved
 from kafka_migration.verification.side_by_side import NamedCluster, range_of, read_both
 
 __all__ = ["ContentResult", "Difference", "Kind", "RangePair", "compare_content", "judge_content"]
 
+REMEMBER_EVERY = 30.0
 _HELD = 200_000  # messages of all partitions together that are held of a side while they differ
 _LEAST = 1_000  # of either, for one partition
 _NAMED = 5
@@ -35,8 +38,11 @@ def compare_content(
     destination: Cluster,
     pairs: Sequence[RangePair],
     progress: Callable[[int, int], None] | None = None,
+    remember: Callable[[dict[TopicPartition, Proved]], None] | None = None,
 ) -> dict[TopicPartition, ContentResult]:
     """Compare each pair of ranges. `progress` is told offsets read and offsets in all.
+
+    `remember` is told from time to time how far the ranges have been found equal, so that who is killed goes on there.
 
     Nothing is compared of a partition where a start is not kept any more: its result says so. Raises `ClusterError`
     where a start is deleted while it is read, or a cluster cannot be read.
@@ -54,7 +60,7 @@ def compare_content(
         comparisons: dict[TopicPartition, Comparison] = {
             p.partition: ByKey(p) if p.by_key else InOrder(p, held) for p in whole
         }
-        read_both(clusters, whole, comparisons, progress)
+        read_both(clusters, whole, comparisons, _told(comparisons, progress, remember))
         results = _finish(clusters, whole, comparisons, pool)
     return {p.partition: results.get(p.partition) or deleted[p.partition] for p in pairs}
 
@@ -73,7 +79,30 @@ def judge_content(
     return [_judge(topic, mine, at_least_once, proved_by) for topic, mine in by_topic.items()]
 
 
+def _told(
+    comparisons: Mapping[TopicPartition, Comparison],
+    progress: Callable[[int, int], None] | None,
+    remember: Callable[[dict[TopicPartition, Proved]], None] | None,
+) -> Callable[[int, int], None] | None:
+    """What is to be called while it is read."""
+    if remember is None:
+        return progress
+    last = time.monotonic()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal last
+        if progress is not None:
+            progress(done, total)
+        if time.monotonic() - last > REMEMBER_EVERY:
+            remember({tp: c.reached for tp, c in comparisons.items() if isinstance(c, InOrder) and c.reached})
+            last = time.monotonic()
+
+    return tell
+
+
 def _judge(topic: str, results: Sequence[ContentResult], at_least_once: bool, proved_by: str) -> Finding:
+    if any(r.counted for r in results):
+        return _judge_counted(topic, results, at_least_once)
     different = sum(r.different for r in results)
     equal = sum(r.equal for r in results)
     repeated = sum(r.counts[Kind.REPEATED] for r in results) if at_least_once else 0
@@ -141,6 +170,42 @@ def _judge(topic: str, results: Sequence[ContentResult], at_least_once: bool, pr
     if deleted or heads:
         beside += f"; proved by run {proved_by}, and not kept any more: {_listed([*deleted, *heads])}"
     return Finding(f"content/{topic}", Status.PASS, f"{equal:,} {what} of {len(results)} partitions are equal{beside}")
+
+
+def _judge_counted(topic: str, results: Sequence[ContentResult], at_least_once: bool) -> Finding:
+    """Of a topic of which both sides were only counted."""
+    told = f"content/{topic}"
+    short = [f"{r.partition}: {r.counts[Kind.MISSING]:,}" for r in results if r.counts[Kind.MISSING]]
+    over = [f"{r.partition}: {r.counts[Kind.EXTRA]:,}" for r in results if r.counts[Kind.EXTRA]]
+    look = "verify with level content: it names the first message that is missing or too many"
+    if short or (over and not at_least_once):
+        seen = [f"the destination lacks {_listed(short)}"] if short else []
+        seen += [f"it has more, {_listed(over)}"] if over else []
+        return Finding(told, Status.FAIL, " and ".join(seen), "as many messages on both clusters", look)
+    unread = [str(r.partition) for r in results if not r.complete]
+    if unread:
+        return Finding(
+            told,
+            Status.INCONCLUSIVE,
+            f"an open transaction keeps {_listed(unread)} from being counted to the end",
+            "both ranges counted whole",
+            "it ends with its producer's commit or its time-out: then clear this task",
+        )
+    if over:
+        return Finding(
+            told,
+            Status.INCONCLUSIVE,
+            f"the destination has more, {_listed(over)}; the mirror copies at least once, so that what is there twice"
+            " could make up for what is missing",
+            "as many messages on both clusters",
+            look,
+        )
+    equal = sum(r.equal for r in results)
+    return Finding(
+        told,
+        Status.PASS,
+        f"{equal:,} messages of {len(results)} partitions were counted on both clusters, and not compared",
+    )
 
 
 def _shown(difference: Difference) -> str:
@@ -223,7 +288,12 @@ def _find_copies(
         if told in wanted[tp]:
             known[tp].add(told)
 
-    origin.each_visible([range_of(p, ORIGIN) for p in pairs if p.partition in wanted], tell)
+    asked = [range_of(p, ORIGIN) for p in pairs if p.partition in wanted]
+    from_ = {p.partition: p.copies_from for p in pairs if p.copies_from is not None}
+    starts = origin.offsets([r.partition for r in asked if r.partition in from_], Which.START)
+    origin.each_visible(
+        [replace(r, start=max(from_.get(r.partition, r.start), starts.get(r.partition, r.start))) for r in asked], tell
+    )
     for tp, comparison in comparisons.items():
         if isinstance(comparison, InOrder) and tp in known:
             comparison.repeated(known[tp])

@@ -31,6 +31,7 @@ class CoverageRow:
     The origin is the cluster that the group leaves, the destination the one that it goes to. `origin_visible` lies in
     [begin, cutover), `origin_left` of it is not consumed. `destination_visible` lies in [seed, destination_end),
     `destination_consumed` in [seed, destination_commit), `destination_left` in [destination_commit, destination_end).
+    `counted_from`: from where on of these was counted now, where an earlier run has counted what lies before.
     """
 
     topic: str
@@ -51,6 +52,12 @@ class CoverageRow:
     destination_visible: int | None
     destination_consumed: int | None
     destination_left: int
+    counted_from: int | None = None
+
+    @property
+    def counts_from(self) -> int:
+        """From where on the destination was counted now; what lies before was counted by an earlier run."""
+        return self.seed if self.counted_from is None else self.counted_from
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

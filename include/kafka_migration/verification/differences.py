@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from kafka_migration.findings import Status
 from kafka_migration.offsets import TopicPartition
+from kafka_migration.verification.proved import Proved
 
 SHOWN = 20  # differences of a partition that are kept with their offsets; all are counted
 
@@ -32,7 +33,9 @@ class RangePair:
 
     `ignore_timestamp`: the destination stamps messages anew. `by_key`: the latest message of each key counts.
     `copy`: the topic's name on the destination, where that is another. `former_start`: where the origin's range began
-    before it lost its head; None where it has it.
+    before it lost its head; None where it has it. `open_ended`: the destination goes on, and what it has behind the
+    copy of the origin's last message is left for another time. `copies_from`: from where on the origin's messages count
+    when it is asked whether an extra is a copy; None: from the range's start.
     """
 
     partition: TopicPartition
@@ -44,6 +47,8 @@ class RangePair:
     by_key: bool = False
     copy: str | None = None
     former_start: int | None = None
+    open_ended: bool = False
+    copies_from: int | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,8 @@ class ContentResult:
     partition is read or judged. `deleted`: what of the ranges is not kept any more; then nothing of it was compared.
     `head`: what of the origin's range was not kept any more, so that only the rest was compared.
     `rewritten`: keys that lie on one side only, and beyond the end on the other, where compaction removed the former.
+    `destination_read`: where the last copy that was found ends. `before`: how many of the equal an earlier look has
+    proved. `counted`: both sides were only counted; what one has more is told as missing or extra, at no offset.
     """
 
     partition: TopicPartition
@@ -87,6 +94,9 @@ class ContentResult:
     deleted: str = ""
     head: str = ""
     rewritten: int = 0
+    destination_read: int = 0
+    before: int = 0
+    counted: bool = False
 
     @property
     def different(self) -> int:
@@ -100,9 +110,45 @@ class ContentResult:
 
     def verdict(self, at_least_once: bool = False) -> Status:
         """`at_least_once`: a message that is only repeated is no reason to fail."""
+        if self.counted and at_least_once and not self.counts[Kind.MISSING] and self.different:
+            return Status.INCONCLUSIVE  # what is there once more makes up for what is missing
         if self.different > (self.counts[Kind.REPEATED] if at_least_once else 0):
             return Status.FAIL
         return Status.PASS if self.complete and not self.head else Status.INCONCLUSIVE
+
+    def proved(self, pair: RangePair, at_least_once: bool = False) -> Proved | None:
+        """What this proves, where it is a PASS: of the pair's ranges, from their start on."""
+        if self.verdict(at_least_once) is not Status.PASS:
+            return None
+        return Proved(
+            pair.origin_end,
+            self.destination_read if pair.open_ended else pair.destination_end,
+            self.equal,
+            self.counts[Kind.REPEATED],
+            self.origin_visible,
+            self.destination_visible,
+        )
+
+    def goes_on(self, before: Proved) -> None:
+        """Count with it what an earlier look has proved."""
+        self.before = before.equal
+        self.equal += before.equal
+        self.origin_visible += before.origin_visible
+        self.destination_visible += before.destination_visible
+        if before.repeated:
+            self.counts[Kind.REPEATED] += before.repeated
+
+    def joined(self, other: ContentResult) -> ContentResult:
+        """This and what was found in another range of the same partition."""
+        self.origin_visible += other.origin_visible
+        self.destination_visible += other.destination_visible
+        self.equal += other.equal
+        self.counts += other.counts
+        self.differences = [*self.differences, *other.differences][:SHOWN]
+        self.origin_complete &= other.origin_complete
+        self.destination_complete &= other.destination_complete
+        self.deleted = self.deleted or other.deleted
+        return self
 
     def note(self, found: Iterable[Difference]) -> None:
         for difference in found:

@@ -106,11 +106,11 @@ _RULES: tuple[Rule[CoverageRow], ...] = (
     ),
     Rule(
         "destination-kept",
-        "the cluster that it goes to keeps everything from the seed on",
+        "the cluster that it goes to keeps everything from the seed on that was not counted before",
         "ExpectColumnPairValuesAToBeGreaterThanB",
-        {"column_A": "seed", "column_B": "destination_log_start", "or_equal": True},
+        {"column_A": "counted_from", "column_B": "destination_log_start", "or_equal": True},
         lambda r: (
-            f"offsets {r.seed:,} to {r.destination_log_start:,} have been deleted from it;"
+            f"offsets {r.counts_from:,} to {r.destination_log_start:,} have been deleted from it;"
             f" the group's commit there is {_offset(r.destination_commit)}"
         ),
         "Whether the group had read them before they were deleted can no longer be counted. Raise retention.ms"
@@ -135,6 +135,7 @@ def _columns(row: CoverageRow) -> Mapping[str, Any]:
     """The row, with what the suite compares computed beforehand."""
     return {
         **asdict(row),
+        "counted_from": row.counts_from,
         "destination_commit": _NO_COMMIT if row.destination_commit is None else row.destination_commit,
         "uncounted": _uncounted(row),
         "unaccounted": None

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from kafka_migration.verification.comparison import DESTINATION, ORIGIN, Comparison
 from kafka_migration.verification.differences import ContentResult, Difference, Kind, RangePair
+from kafka_migration.verification.proved import Proved
 
 Entry = tuple[int, bytes]
 """Offset and digest of a message."""
@@ -55,6 +56,11 @@ class _Stream:
     def drop(self, count: int) -> None:
         self._at += count
 
+    @property
+    def passed(self) -> int:
+        """The offset of the last that was dropped or taken."""
+        return self._offsets[self._at - 1]
+
 
 def _alike_at_once(one: _Stream, other: _Stream) -> int:
     """How many of the next messages are equal, one by one. Many are compared at once, since most always are."""
@@ -85,6 +91,9 @@ class InOrder(Comparison):
         self._together = True
         self._again = 0  # messages that must wait before it is looked again where the sides meet
         self._extras: dict[bytes, list[int]] = {}
+        self._open = pair.open_ended
+        self.reached: Proved | None = None
+        """How far everything is equal, without one difference; None: nothing yet."""
 
     def wants(self, side: int) -> bool:
         """Neither may run ahead of the other without end."""
@@ -94,16 +103,28 @@ class InOrder(Comparison):
     def unfinished(self) -> bool:
         return super().unfinished or (self.found.complete and any(map(len, self._waiting)))
 
+    def read_up_to(self, side: int, left: int) -> None:
+        # What the destination has behind the end of the origin's range is copied already, and compared another time.
+        super().read_up_to(side, 0 if side == DESTINATION and self._is_beyond else left)
+
     def feed(self, side: int, messages: Sequence[Any], told: Sequence[bytes]) -> None:
         super().feed(side, messages, told)
         self._waiting[side].add([message.offset() for message in messages], told)
+
+    @property
+    def _is_beyond(self) -> bool:
+        return self._open and not self._left[ORIGIN] and not self._waiting[ORIGIN]
 
     def advance(self) -> None:
         one, other = self._waiting
         self._pass_equal()
         while one and other and self._pass_gap():
             self._pass_equal()
-        if self.found.complete:  # to what only one side has left nothing more can come
+        if self._is_beyond:
+            self.found.destination_visible -= len(other)
+            other.drop(len(other))
+            self._left[DESTINATION] = 0
+        elif self.found.complete:  # to what only one side has left nothing more can come
             if not one and not self._left[ORIGIN]:
                 self._step_over(0, len(other))
             if not other and not self._left[DESTINATION]:
@@ -135,6 +156,11 @@ class InOrder(Comparison):
         other.drop(count)
         self.found.equal += count
         self._together = self._together or count > 0
+        if count:
+            self.found.destination_read = other.passed + 1
+            if not self._gaps and not self.found.different:
+                equal = self.found.equal
+                self.reached = Proved(one.passed + 1, other.passed + 1, equal, 0, equal, equal)
 
     def _pass_gap(self) -> bool:
         """Step over what differs up to where both go on alike. False: more has to be read to tell."""
@@ -178,6 +204,7 @@ class InOrder(Comparison):
             if (i, j) != pairs[-1]:
                 one.drop(1)
                 other.drop(1)
+                self.found.destination_read = other.passed + 1
                 self.found.equal += 1
                 self._together = True
             passed = (i + 1, j + 1)

@@ -1,0 +1,133 @@
+"""What a mirror has copied, to be compared: whole ranges, what of them is proved already, and what is left to read.
+
+What is proved is remembered by leg, beside the pass: a later look reads only what came since, and one that was killed
+goes on where it was. It never says more than was read: a range that has lost its head is not remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+
+from kafka_migration.mirror.legs import Leg
+from kafka_migration.mirror.progress import progress
+from kafka_migration.offsets import Offsets, TopicPartition, Which, read_offsets
+from kafka_migration.progress import ProgressLog
+from kafka_migration.run import Run
+from kafka_migration.steps.heads import kept
+from kafka_migration.steps.mirroring import runner, stamped
+from kafka_migration.topics.describe import describe_topics
+from kafka_migration.verification.content import compare_content
+from kafka_migration.verification.counting import count_copies
+from kafka_migration.verification.differences import ContentResult, RangePair
+from kafka_migration.verification.proved import Known, Proved, from_json, furthest, to_json
+
+
+def ranges(run: Run, leg: Leg) -> list[RangePair]:
+    """Of every partition of a leg what is to be equal; of one that has not ended as far as its mirror has come.
+
+    Of the latter compacted topics are left out: their sides can be compared at fixed ends only. Raises `ClusterError`,
+    `MirrorError`.
+    """
+    topics = describe_topics(run.clusters.origin, {tp.topic for tp in leg.begin})
+    anew = stamped(run, leg.begin)
+    compacted = {name for name, topic in topics.items() if topic.compacted}
+    partitions = sorted(tp for tp in leg.begin if leg.ended or tp.topic not in compacted)
+    ends, images = _ends(run, leg, partitions)
+    return [
+        RangePair(
+            tp,
+            leg.begin[tp],
+            ends[tp],
+            leg.onto[tp],
+            images[tp],
+            ignore_timestamp=tp.topic in anew,
+            by_key=tp.topic in compacted,
+            open_ended=not leg.ended,
+        )
+        for tp in partitions
+    ]
+
+
+def left(pairs: Iterable[RangePair], known: Known) -> list[RangePair]:
+    """The same without what is proved. Of a compacted topic all is left, or nothing: what is latest changes."""
+    return [_behind(pair, known[pair.partition]) if pair.partition in known else pair for pair in pairs]
+
+
+def known(run: Run, leg: Leg, counted: bool = False) -> dict[TopicPartition, Proved]:
+    """What is proved of the leg, by whichever run. `counted`: also what was only counted on both sides."""
+    names = [ALONE, *range(int(run.records.get(_SHARES) or 0))]
+    shares = [run.records.get(_SHARE.format(name)) for name in names]
+    mine = [s["proved"] for s in shares if s and s["leg"] == leg.number and (counted or not s["counted"])]
+    kept = [run.records.get(_key(leg, only_counted)) or {} for only_counted in ((False, True) if counted else (False,))]
+    return furthest(map(from_json, [*mine, *kept]))
+
+
+def keep(run: Run, leg: Leg, proved: Known, counted: bool = False) -> None:
+    """Remember what is proved of the leg, all of it."""
+    run.records.set(_key(leg, counted), to_json(proved))
+
+
+def share_out(run: Run, count: int) -> None:
+    """Remember into how many shares a run is divided, each of which remembers by itself how far it has come."""
+    run.records.set(_SHARES, count)
+
+
+def compare(
+    run: Run, leg: Leg, pairs: Sequence[RangePair], before: Known, share: int | str, counted: bool = False
+) -> dict[TopicPartition, ContentResult]:
+    """Compare what is left of these ranges, and tell of each as a whole. `before`: what is proved of them.
+
+    `counted`: only count, but for compacted topics, whose counts say nothing. How far it has come is remembered on the
+    way, as that share's. Raises `ClusterError`.
+    """
+    before = {p.partition: before[p.partition] for p in pairs if p.partition in before}
+    new = kept(run, leg, left(pairs, before))
+    goes_on = {p.partition for p in new if (b := before.get(p.partition)) and p.destination_start >= b.destination}
+    headless = {p.partition for p in new if p.former_start is not None}
+    here, there = run.clusters.origin, run.clusters.destination
+    telling = ProgressLog(run.log, "offsets compared")
+
+    def remember(reached: Known) -> None:
+        so_far = {
+            tp: proved.behind(before[tp] if tp in goes_on else None)
+            for tp, proved in reached.items()
+            if tp not in headless
+        }
+        proved_ = to_json(furthest([before, so_far]))
+        run.records.set(_SHARE.format(share), {"leg": leg.number, "counted": counted, "proved": proved_})
+
+    results = compare_content(here, there, [p for p in new if p.by_key or not counted], telling, remember)
+    results |= count_copies(here, there, [p for p in new if not p.by_key and counted], telling)
+    for tp in goes_on:
+        results[tp].goes_on(before[tp])
+    return results
+
+
+ALONE = "alone"
+"""The share of who compares everything."""
+
+_SHARES = "verified/shares"
+_SHARE = "verified/share/{}"
+
+
+def _key(leg: Leg, counted: bool) -> str:
+    return f"verified/leg/{leg.number}" + ("/counted" if counted else "")
+
+
+def _ends(run: Run, leg: Leg, partitions: Collection[TopicPartition]) -> tuple[Offsets, Offsets]:
+    """Where the ranges end here and there."""
+    if leg.end is not None and leg.image is not None:
+        return leg.end, leg.image
+    # In this order: what is stored as copied when it is asked is there when the destination is asked.
+    copied = progress(run.clusters, runner(run).watched.to_json()).positions
+    there = read_offsets(run.clusters.destination, partitions, Which.STABLE)
+    return {tp: max(leg.begin[tp], copied.get(tp, 0)) for tp in partitions}, there
+
+
+def _behind(pair: RangePair, proved: Proved) -> RangePair:
+    if pair.by_key and (proved.origin, proved.destination) != (pair.origin_end, pair.destination_end):
+        return pair
+    return replace(
+        pair, origin_start=proved.origin, destination_start=proved.destination, copies_from=pair.origin_start
+    )
