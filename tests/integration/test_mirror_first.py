@@ -364,7 +364,7 @@ def test_what_is_proved_while_the_mirror_runs_is_not_read_again(move: Move, monk
         assert {f.status for f in report.findings} == {Status.PASS}
         return int(next(row["equal"] for row in report.data["content"] if row["topic"] == move.a.topic))
 
-    eventually(lambda: proved() == total)  # how far it has copied is stored a little later
+    eventually(lambda: proved() == total, "all that was copied to be proved")  # its offsets are stored a little later
     read: list[int] = []
 
     def counting(here: Cluster, there: Cluster, pairs: Sequence[RangePair], *args: Any) -> Any:

@@ -35,7 +35,7 @@ from kafka_migration.evidence.verdict import SUCCESS, judge_run
 from kafka_migration.evidence.words import counted, duration
 from kafka_migration.passes import CutoverPoint
 from kafka_migration.plan.load import LoadedPlan
-from kafka_migration.run import ROLLBACK
+from kafka_migration.run import ROLLBACK, VERIFY
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,7 @@ def assemble(bundle: Bundle, facts: Facts) -> Evidence:
         data_docs=next((str(link) for r in records if (link := r.report.data.get("data_docs"))), None),
         compared=next((Compared(**c) for r in records if (c := r.report.data.get("compared"))), None),
         content=content,
+        level=next((str(level) for r in records if (level := r.report.data.get("level"))), None),
         standstill=_standstill(records),
         holds=_holds(records),
         plan_digest=facts.plan.digest,
@@ -251,13 +252,7 @@ def _without_record(task: str, state: str | None) -> Step:
 def _proved(evidence: Evidence, where: str, messages: int) -> dict[str, str]:
     """What was shown of messages: where they are copied that they are equal, else that they were read."""
     compared = evidence.compared
-    if compared is None:
-        equal = "none: the comparison was not reached"
-    elif compared.differences > compared.repeated:
-        equal = f"{compared.differences:,} differ"
-    else:
-        again = f"; {compared.repeated:,} are there more than once" if compared.repeated else ""
-        equal = f"{compared.messages:,} of {compared.partitions} partitions, copied and equal{again}"
+    equal = _equal(compared) if compared else "none: the comparison was not reached"
     if evidence.copied:
         still = evidence.standstill
         return {
@@ -274,6 +269,22 @@ def _proved(evidence: Evidence, where: str, messages: int) -> dict[str, str]:
         **({"stored messages compared": equal} if compared else {}),
         "longest drain": f"{duration(slowest.ended - slowest.started)} ({slowest.group})" if slowest else "none",
     }
+
+
+def _equal(compared: Compared) -> str:
+    if compared.differences > compared.repeated:
+        return f"{compared.differences:,} differ"
+    again = f"; {compared.repeated:,} are there more than once" if compared.repeated else ""
+    return f"{compared.messages:,} of {compared.partitions} partitions, copied and equal{again}"
+
+
+def _verified(evidence: Evidence, on_source: int, on_target: int) -> dict[str, str]:
+    """What a verification has looked at, in messages."""
+    if evidence.compared is not None:
+        return {"messages compared": _equal(evidence.compared)}
+    if evidence.coverage:
+        return {"messages proven": f"summed over the groups, {on_source:,} on the source, {on_target:,} on the target"}
+    return {}
 
 
 def _summary(evidence: Evidence, folder: str) -> dict[str, str]:
@@ -296,9 +307,19 @@ def _summary(evidence: Evidence, folder: str) -> dict[str, str]:
         )
         if n is not None
     ]
+    verdict = evidence.verdict + why + (" (dry run: nothing was changed)" if evidence.dry_run else "")
+    if evidence.purpose == VERIFY:
+        return {
+            "verdict": verdict,
+            "duration": duration(evidence.ended_at - evidence.started_at),
+            "verified": ", ".join(extent) + (f"; level {evidence.level}" if evidence.level else ""),
+            **_verified(evidence, on_left, on_reached),
+            "findings accepted": ", ".join(accepted) or "none",
+            "evidence": folder,
+        }
     moved = evidence.verdict == "PASS" and not evidence.dry_run
     return {
-        "verdict": evidence.verdict + why + (" (dry run: nothing was changed)" if evidence.dry_run else ""),
+        "verdict": verdict,
         "duration": duration(evidence.ended_at - evidence.started_at),
         "moved" if moved else "in the plan": ", ".join(extent),
         **_proved(evidence, f"{on_left:,} read on the {left}, {on_reached:,} on the {reached}", on_left + on_reached),

@@ -262,6 +262,9 @@ class Evidence(Part):
         description="Where messages were copied: what comparing the copies with their originals showed."
     )
     content: tuple[ContentEntry, ...] = Field(default=(), description="The same, partition by partition.")
+    level: str | None = Field(
+        default=None, description="Of a verification, how closely it looked: offsets, counts, content or sample."
+    )
     standstill: Standstill | None = Field(
         description="Where messages were copied: the longest time that a writer was stopped."
     )

@@ -26,6 +26,8 @@ _NEEDED = {
     "too_short": "at least one is needed",
     "invalid_key": "keys must be texts",
     "string_pattern_mismatch": "allowed are texts that match {pattern}",
+    "less_than_equal": "at most {le} is allowed",
+    "greater_than": "it must be more than {gt}",
 }
 _LONGEST = 60
 

@@ -17,9 +17,11 @@ from kafka_migration.offsets import Which, read_several
 from kafka_migration.passes import last_pass, some
 from kafka_migration.report import StepReport
 from kafka_migration.run import Run
+from kafka_migration.sides import Side
 from kafka_migration.steps.closing import closing_look
 from kafka_migration.steps.common import moved_topics, recorded_points, stop_with
 from kafka_migration.steps.mirroring import leg_of
+from kafka_migration.topics.acls import acls
 from kafka_migration.topics.describe import describe_topics
 from kafka_migration.topics.parity import compare
 
@@ -44,7 +46,7 @@ def drift(run: Run) -> StepReport:
     if why is not None:
         return StepReport(f"nothing to verify yet: {why}")
     report = closing_look(run)
-    found = [*report.findings, *_groups_on_source(run), *_topics(run)]
+    found = [*report.findings, *_groups_on_source(run), *_topics(run), *_acls(run)]
     report.findings = accept([*found, _decommission(run, found)], run.plan.acceptances)
     report.summary = report.findings[-1].seen
     report.data = {"topics": len(moved_topics(run.current))}
@@ -114,6 +116,31 @@ def _topics(run: Run) -> list[Finding]:
         *parted,
         Finding("topic-equal/all", Status.PASS, f"{equal} of {len(names)} topics are equal on both"),
     ]
+
+
+def _acls(run: Run) -> list[Finding]:
+    """Who may do what with what was moved. Of the same services the target may know others: so it is a warning."""
+    topics, groups = moved_topics(run.current), list(run.plan.groups)
+    here, there = (acls(cluster, topics, groups) for cluster in (run.clusters.source, run.clusters.target))
+    if here.off and there.off:
+        return [Finding("acl/all", Status.PASS, "neither cluster has an authorizer")]
+    advice = (
+        "whoever runs the target decides; a service that may do more or less there fails, or can do what it should not"
+    )
+    unknown = [
+        f"of the {side}: {rules.why}" for side, rules in ((Side.SOURCE, here), (Side.TARGET, there)) if rules.why
+    ]
+    if unknown:
+        told = f"the ACLs are not known {some(unknown)}"
+        return [Finding("acl/all", Status.WARN, told, "the same ACLs on both clusters", advice)]
+    parted: dict[str, list[str]] = {}
+    for side, rules in ((Side.SOURCE, here.acls - there.acls), (Side.TARGET, there.acls - here.acls)):
+        for acl in sorted(rules):
+            parted.setdefault(acl.resource, []).append(f"only on the {side}: {acl}")
+    return [
+        Finding(f"acl/{resource}", Status.WARN, some(rules), "the same ACLs on both clusters", advice)
+        for resource, rules in sorted(parted.items())
+    ] or [Finding("acl/all", Status.PASS, f"{len(here.acls)} ACLs are the same on both clusters")]
 
 
 def _decommission(run: Run, found: Iterable[Finding]) -> Finding:
