@@ -21,7 +21,7 @@ class Notebook(BaseNotifier):
 
     template_fields = ("said",)
 
-    def __init__(self, said: str = "{{ ti.task_id }}: {{ kafka_migration.subject }}") -> None:
+    def __init__(self, said: str = "{{ ti.run_id }}: {{ kafka_migration.subject }}") -> None:
         super().__init__()
         self.said = said
 

@@ -156,7 +156,7 @@ def test_failed_run_is_told_once_with_its_verdict_its_causes_and_where_the_evide
     assert (notice["run_id"], notice["verdict"]) == (known["run_id"], known["verdict"])
     assert notice["causes"] == known["because"]
     assert notice["subject"] == f"told.verify has failed: verdict {known['verdict']}"
-    assert notice["said"] == f"gate: {notice['subject']}", "Airflow's own context is there too"
+    assert notice["said"] == f"{notice['run_id']}: {notice['subject']}", "Airflow's own context is there too"
     page = "https://airflow.example.org/base/kafka-migration/evidence/told/verify/"
     assert notice["link"].startswith(page)
     assert notice["text"].splitlines() == [
@@ -195,17 +195,19 @@ def test_dry_run_asks_nobody_and_tells_nobody_of_it(
     assert told.notices == []
 
 
-def test_plan_that_does_not_load_is_told_when_it_is_run(
+def test_plan_that_does_not_load_is_told_each_time_that_it_is_run(
     told: _Told, run_dag: Callable[..., Ended], airflow_home: AirflowHome
 ) -> None:
     told.set("notebook")
     file = airflow_home.folder / "plans" / "typo.yaml"
     file.write_text("plan: typo\nshceme: producers_first\n")
     try:
-        assert run_dag("typo.migrate").tasks == {"invalid_plan": "failed"}
+        runs = [run_dag("typo.migrate") for _ in range(2)]
     finally:
         file.unlink()
-    [notice] = told.notices
+    assert [ended.tasks for ended in runs] == [{"invalid_plan": "failed"}] * 2
+    [notice, again] = told.notices
+    assert again["said"].startswith(runs[1].run_id), "what was rendered for the first run is not told again"
     assert notice["subject"] == "typo.migrate has failed at invalid_plan"
     assert "shceme: unknown key" in notice["text"]
     assert "/dags/typo.migrate/runs/" in notice["link"], "there is no evidence: its log"
