@@ -16,6 +16,7 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 
 from airflow_kafka_migration.failures import StepRefused, retries
 from airflow_kafka_migration.names import is_dry, purpose_of
+from airflow_kafka_migration.notifiers import approval_notifiers
 from airflow_kafka_migration.state import LOCKS, AssetRecords, TaskMemory, plan_asset
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class PlanApproval(ApprovalOperator):
 def approval(
     plan: Plan, task_id: str, subject: str, question: str, args: Mapping[str, Any], heading: str = "target"
 ) -> PlanApproval:
-    """The task that asks; the plan says who may answer."""
+    """The task that asks; the plan says who may answer, Airflow's configuration who hears of it."""
     return PlanApproval(
         task_id=task_id,
         plan=plan.plan,
@@ -145,6 +146,7 @@ def approval(
         args=args,
         heading=heading,
         approvers=plan.approvers,
+        notifiers=approval_notifiers(),
     )
 
 

@@ -8,6 +8,7 @@ from airflow.sdk import DAG, BaseOperator
 
 from airflow_kafka_migration.failures import StepRefused
 from airflow_kafka_migration.names import dag_id
+from airflow_kafka_migration.notifiers import BROKEN_NOTIFIERS, broken_notifiers, failure_notifiers
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -42,9 +43,10 @@ def broken_dag(plan: BrokenPlan) -> DAG:
         dag_id(plan.name, "migrate"),
         schedule=None,
         catchup=False,
-        tags=[INVALID_PLAN],
+        tags=[INVALID_PLAN, *([BROKEN_NOTIFIERS] if broken_notifiers() else [])],
         description=f"{plan.file.name} is not a valid plan",
-        doc_md=f"## `{plan.file.name}` is not a valid plan\n\n{problems}\n\nCorrect the file; Airflow reads it again.",
+        doc_md=f"{broken_notifiers()}## `{plan.file.name}` is not a valid plan\n\n{problems}\n\n"
+        "Correct the file; Airflow reads it again.",
     ) as dag:
-        ShowProblems(task_id="invalid_plan", problems=str(plan.error))
+        ShowProblems(task_id="invalid_plan", problems=str(plan.error), on_failure_callback=failure_notifiers())
     return dag

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, TriggerRule
 
 from airflow_kafka_migration.approvals import approval_key
-from airflow_kafka_migration.failures import StepFailed, StepRefused, retries
+from airflow_kafka_migration.failures import NotPassed, StepFailed, StepRefused, retries
 from airflow_kafka_migration.links import EvidenceLink
 from airflow_kafka_migration.names import LOCKING, is_dry, purpose_of
 from airflow_kafka_migration.state import LOCKS, AssetRecords, plan_asset
@@ -176,7 +176,7 @@ class GateOperator(BaseOperator):
             {"run_id": ti.run_id, "verdict": verdict, "at": time.time(), "dry_run": is_dry(context)},
         )
         if verdict != "PASS":
-            raise StepRefused(f"verdict {verdict}: {'; '.join(evidence['because'])[:500]}")
+            raise NotPassed(verdict, evidence["because"])
         finish(open_run(context, self.plan, LOG, heading=self.heading, as_started=True))
         if self.announces and not is_dry(context):
             context["outlet_events"][plan_asset(self.plan)].extra = {"run_id": ti.run_id, "verdict": verdict}

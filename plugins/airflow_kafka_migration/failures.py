@@ -6,6 +6,7 @@ are the same for all of them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -25,6 +26,15 @@ class StepFailed(SystemExit):
 
 class StepRefused(StepFailed):
     """The step failed for a reason that trying again does not change."""
+
+
+class NotPassed(StepRefused):
+    """The run has ended, and its verdict is not PASS; `because`: why, a line each."""
+
+    def __init__(self, verdict: str, because: Sequence[str]) -> None:
+        super().__init__(f"verdict {verdict}: {'; '.join(because)[:500]}")
+        self.verdict = verdict
+        self.because = tuple(because)
 
 
 def retries() -> dict[str, Any]:

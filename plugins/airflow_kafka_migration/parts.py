@@ -40,6 +40,7 @@ from airflow_kafka_migration.names import (
     parameters,
     purpose_of,
 )
+from airflow_kafka_migration.notifiers import BROKEN_NOTIFIERS, broken_notifiers, failure_notifiers
 from airflow_kafka_migration.operators import DividingOperator, StepOperator
 from airflow_kafka_migration.sensors import WaitOperator
 from airflow_kafka_migration.state import plan_asset
@@ -455,7 +456,13 @@ class Steps:
     def gate(self) -> Task:
         """Its state is the verdict."""
         announces = purpose_of(self._dag.dag_id) in LOCKING
-        return GateOperator(task_id="gate", plan=self._plan.plan, heading=self._heading, announces=announces)
+        return GateOperator(
+            task_id="gate",
+            plan=self._plan.plan,
+            heading=self._heading,
+            announces=announces,
+            on_failure_callback=failure_notifiers(),
+        )
 
     def close(self) -> None:
         """Once all is in order: the evidence waits for every task, not only for the one before it.
@@ -480,6 +487,8 @@ class Steps:
             step=f"{_STEPS}.{step}",
             args=args,
             heading=self._heading,
+            # A step that fails is told with the verdict, and only what comes behind it by itself.
+            on_failure_callback=[] if judged else failure_notifiers(),
         )
         if judged:  # what comes behind the verdict is no part of it
             self._judged.append(task.task_id)
@@ -571,7 +580,7 @@ def _dag(loaded: LoadedPlan, purpose: str) -> DAG:
         # A second run is not queued behind the first: it starts, and is refused with the first one's run id. One that
         # verifies goes on where the one before it has ended.
         max_active_runs=16 if purpose in LOCKING else 1,
-        tags={"kafka migration", plan.scheme},
+        tags={"kafka migration", plan.scheme, *([BROKEN_NOTIFIERS] if broken_notifiers() else [])},
         params={name: params[name] for name in parameters(purpose, plan)},
     )
 
@@ -587,4 +596,4 @@ def _schedule(plan: Plan) -> AssetOrTimeSchedule | list[Asset] | None:
 
 
 def _doc(loaded: LoadedPlan) -> str:
-    return f"{loaded.plan.description}\n\n```yaml\n{loaded.text}\n```\n"
+    return f"{broken_notifiers()}{loaded.plan.description}\n\n```yaml\n{loaded.text}\n```\n"

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,6 +166,38 @@ def run_dag(airflow_home: AirflowHome, connections: None, caplog: pytest.LogCapt
     steps.deeds.clear()
     steps.countdown.reset()
     return run
+
+
+@pytest.fixture
+def meanwhile() -> Iterator[Callable[[Callable[[], bool]], None]]:
+    """Try something again and again beside the test until it says that it has worked, or the test has ended."""
+    threads: list[threading.Thread] = []
+    ended = threading.Event()
+
+    def start(attempt: Callable[[], bool]) -> None:
+        def go_on() -> None:
+            while not ended.is_set() and not attempt():
+                ended.wait(0.1)
+
+        threads.append(threading.Thread(target=go_on))
+        threads[-1].start()
+
+    yield start
+    ended.set()
+    for thread in threads:
+        thread.join(30)
+
+
+def answered(client: TestClient, dag_id: str, option: str, status: int = 200) -> bool:
+    """Whether the open question of a DAG, if there is one, was answered with that option, and Airflow with `status`."""
+    asked = client.get(f"/api/v2/dags/{dag_id}/dagRuns/~/hitlDetails", params={"state": "awaiting_input"})
+    for detail in asked.json().get("hitl_details", ()):
+        ti = detail["task_instance"]
+        where = f"{ti['dag_id']}/dagRuns/{ti['dag_run_id']}/taskInstances/{ti['task_id']}/-1/hitlDetails"
+        said = client.patch(f"/api/v2/dags/{where}", json={"chosen_options": [option], "params_input": {}})
+        if said.status_code == status:
+            return True
+    return False
 
 
 def set_run_state(dag_id: str, run_id: str, state: str) -> None:

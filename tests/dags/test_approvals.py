@@ -2,49 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import pytest
-from fastapi.testclient import TestClient
 from tests.dags import steps
-from tests.dags.conftest import AirflowHome, Ended, Users
+from tests.dags.conftest import AirflowHome, Ended, Users, answered
 
 from airflow_kafka_migration.approvals import approval_key
 from kafka_migration.run import Run
-
-
-@pytest.fixture
-def meanwhile() -> Iterator[Callable[[Callable[[], bool]], None]]:
-    """Try something again and again beside the test until it says that it has worked, or the test has ended."""
-    threads: list[threading.Thread] = []
-    ended = threading.Event()
-
-    def start(attempt: Callable[[], bool]) -> None:
-        def go_on() -> None:
-            while not ended.is_set() and not attempt():
-                ended.wait(0.1)
-
-        threads.append(threading.Thread(target=go_on))
-        threads[-1].start()
-
-    yield start
-    ended.set()
-    for thread in threads:
-        thread.join(30)
-
-
-def answered(client: TestClient, dag_id: str, option: str, status: int = 200) -> bool:
-    """Whether the open question of a DAG, if there is one, was answered with that option, and Airflow with `status`."""
-    asked = client.get(f"/api/v2/dags/{dag_id}/dagRuns/~/hitlDetails", params={"state": "awaiting_input"})
-    for detail in asked.json().get("hitl_details", ()):
-        ti = detail["task_instance"]
-        where = f"{ti['dag_id']}/dagRuns/{ti['dag_run_id']}/taskInstances/{ti['task_id']}/-1/hitlDetails"
-        said = client.patch(f"/api/v2/dags/{where}", json={"chosen_options": [option], "params_input": {}})
-        if said.status_code == status:
-            return True
-    return False
 
 
 def test_approved_the_run_goes_on_and_it_is_known_who_did(

@@ -6,7 +6,9 @@ One long test, since what it guards is the state that one run leaves for the nex
 from __future__ import annotations
 
 import json
+import shutil
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,10 +36,14 @@ _ANSWER_AFTER = 3.0  # as a person: Airflow can lose an answer that comes before
 
 @dataclass(frozen=True)
 class Scene:
-    """A stage with everything running, the plan that its Airflow reads, and eyes that do not go through Airflow."""
+    """A stage with everything running, the plan that its Airflow reads, and eyes that do not go through Airflow.
+
+    `book` is where a notifier writes down what it is told.
+    """
 
     stage: Stage
     plan: Path
+    book: Path
     clusters: Clusters
 
     @property
@@ -103,6 +109,11 @@ class Scene:
         failed = [task for task, state in self.states(run_id).items() if state == "failed"]
         return "\n".join(f"-- {task}\n{self.log(run_id, task)[-1500:]}" for task in failed)
 
+    def told(self, event: str) -> Counter[tuple[str, str]]:
+        """How often a notifier heard of that event, by run and task."""
+        notices = [json.loads(line) for line in self.book.read_text(encoding="utf-8").splitlines()]
+        return Counter((one["run_id"], one["task_id"]) for one in notices if one["event"] == event)
+
     def clear(self, run_id: str, **which: object) -> None:
         body = {"dry_run": False, "dag_run_id": run_id, "reset_dag_runs": True, "include_downstream": True, **which}
         self.client._call("POST", f"/dags/{DAG}/clearTaskInstances", json=body)
@@ -119,7 +130,12 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         patch.setenv("KAFKA_MIGRATION_PLANS", str(plan.parent))
         state = folder / "state"
         state.mkdir()
+        patch.setenv("AIRFLOW__KAFKA_MIGRATION__NOTIFIERS", "notebook:notebook")
+        patch.setenv("NOTEBOOK", str(folder / "notebook"))
         stage = Stage(state, dags=_ROOT / "dags", plugins=_ROOT / "plugins", say=print)
+        config = stage.airflow.folder / "config"  # where Airflow finds modules of its owner's
+        config.mkdir(parents=True)
+        shutil.copy(_ROOT / "tests" / "dags" / "notebook.py", config)
         try:
             stage.start()
             stage.client.wait_for_dag(DAG, 60, stage.raise_if_dead)
@@ -127,7 +143,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
                 Cluster(Side.SOURCE, "kafka_source", {"bootstrap.servers": stage.source.bootstrap_servers}),
                 Cluster(Side.TARGET, "kafka_target", {"bootstrap.servers": stage.target.bootstrap_servers}),
             )
-            yield Scene(stage, plan, clusters)
+            yield Scene(stage, plan, folder / "notebook", clusters)
         finally:
             stage.stop()
 
@@ -213,6 +229,15 @@ def test_a_migration_that_is_stopped_at_every_gate_loses_nothing(scene: Scene) -
     )
     assert verified["coverage"]
     assert all(row["destination_consumed"] is not None for row in verified["coverage"])
+
+    # Each run that failed was told once, whatever failed in it; each question when it was asked; and nothing else.
+    failed = {"mistyped": 1, "topics_rejected": 1, "producers_rejected": 1, "second": 1, "first": 2}
+    assert scene.told("failed") == {(run_id, "gate"): times for run_id, times in failed.items()}
+    asked = scene.told("waits")
+    assert [task for run_id, task in asked if run_id == "topics_rejected"] == ["approve_topics"]
+    assert [task for run_id, task in asked if run_id == "producers_rejected"] == ["approve_topics", "approve_producers"]
+    assert asked["first", "billing.approve"] >= 2, "asked again after the plan was put back"
+    assert {run_id for run_id, _ in asked} == {"topics_rejected", "producers_rejected", "first"}
 
     scene.stage.shop.stop_producers()
     counted = wait_until_complete(scene.stage.shop.witness_directory, readers(), timeout=90, quiet=8)

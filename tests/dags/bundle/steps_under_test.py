@@ -9,6 +9,7 @@ from airflow.sdk import DAG
 
 from airflow_kafka_migration.approvals import PlanApproval
 from airflow_kafka_migration.broken import broken_dag
+from airflow_kafka_migration.notifiers import approval_notifiers
 from airflow_kafka_migration.operators import StepOperator
 from airflow_kafka_migration.sensors import WaitOperator
 from kafka_migration.plan.load import BrokenPlan, load_plans
@@ -46,6 +47,7 @@ for plan, seconds in (("asks", 300), ("hurries", 1)):
                 question=f"{STEPS}:question",
                 args={"unit": "asks-api"},
                 approvers=("admin",),
+                notifiers=approval_notifiers(),
                 response_timeout=timedelta(seconds=seconds),
             )
             >> _act(plan, "second")
