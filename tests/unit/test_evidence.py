@@ -20,7 +20,10 @@ from kafka_migration.evidence.page import render, timeline
 from kafka_migration.evidence.publish import publish, schema_text
 from kafka_migration.evidence.words import duration
 from kafka_migration.findings import Finding, Status
+from kafka_migration.offsets import TopicPartition
 from kafka_migration.report import Change, StepReport, Table
+from kafka_migration.steps.content import entries, totals
+from kafka_migration.verification.differences import ContentResult, RangePair
 
 SCHEMA = Path(__file__).parents[2] / "docs" / "evidence.schema.json"
 
@@ -202,6 +205,32 @@ def test_the_page_tells_what_a_manager_asks(bundle: Bundle) -> None:
         PLAN.digest,
     ):
         assert told in page
+
+
+@pytest.mark.parametrize(
+    ("level", "told"),
+    [
+        ("content", "Every copied message that was compared is there, unaltered and in order."),
+        ("sample", "In the sample every copied message that was compared is there, unaltered and in order."),
+        ("counts", "what they hold was not compared. Every copied message that was counted is there."),
+    ],
+)
+def test_a_verification_of_copies_claims_what_its_level_shows(tmp_path: Path, level: str, told: str) -> None:
+    partition = TopicPartition("orders", 0)
+    pair, found = RangePair(partition, 0, 1600, 7, 1622), ContentResult(partition, False, 1500, 1500, 1500)
+    proof = StepReport(data={"level": level, "compared": totals({partition: found})})
+    proof.data["content"] = entries([pair], {partition: found})
+    reports = {"drift": StepReport(), "ranges": StepReport(), "compare": StepReport(), "proof": proof}
+    bundle = write_run(Bundle(tmp_path, "orders", "verify", RUN_ID), reports)
+    evidence = publish(bundle, facts(steps=dict.fromkeys(reports, "success"), points={}, approvals=()))
+    assert evidence.summary["verified"].endswith(f"; level {level}")
+    assert evidence.summary["messages compared"].startswith("1,500 of 1 partitions")
+    page = page_of(bundle)
+    assert told in page
+    assert "<h2>Copies</h2>" in page
+    assert all(f">{offset:,}<" in page for offset in (1600, 1622, 1500))
+    assert "longest drain" not in page
+    assert "Coverage" not in page
 
 
 def test_everything_that_comes_from_outside_is_escaped(tmp_path: Path) -> None:

@@ -14,7 +14,16 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from kafka_migration.evidence.assemble import longest, longest_pause, proven, sides
-from kafka_migration.evidence.model import Approval, CoverageEntry, DrainCurve, Evidence, FindingEntry, Point, Step
+from kafka_migration.evidence.model import (
+    Approval,
+    ContentEntry,
+    CoverageEntry,
+    DrainCurve,
+    Evidence,
+    FindingEntry,
+    Point,
+    Step,
+)
 from kafka_migration.evidence.words import clock, counted, day, duration, moment
 from kafka_migration.offsets import TopicPartition
 
@@ -62,6 +71,7 @@ def render(evidence: Evidence) -> str:
         timeline=timeline(evidence),
         drains=[_drawn(curve) for curve in evidence.drains],
         coverage=_by_group_and_topic(evidence.coverage),
+        copies=_by_topic(evidence.content),
         points=[_totals(point) for point in evidence.cutover_points],
         changes=[(step, step.changes) for step in evidence.steps if step.changes],
         records=[step for step in evidence.steps if step.tables or step.notes or step.error],
@@ -157,6 +167,41 @@ def _by_group_and_topic(rows: Iterable[CoverageEntry]) -> list[Group]:
             destination_consumed=_sum(r.destination_consumed for r in mine),
             destination_left=sum(r.destination_left for r in mine),
             rows=tuple(sorted(mine, key=lambda r: r.partition)),
+        )
+        for key, mine in sorted(found.items())
+    ]
+
+
+@dataclass(frozen=True)
+class Copied:
+    """What comparing the copies of one topic showed, over its partitions."""
+
+    topic: str
+    copy_topic: str
+    by_key: bool
+    origin_visible: int
+    destination_visible: int
+    equal: int
+    missing: int
+    extra: int
+    repeated: int
+    altered: int
+    misplaced: int
+    verdict: str
+    rows: tuple[ContentEntry, ...]
+
+
+def _by_topic(rows: Iterable[ContentEntry]) -> list[Copied]:
+    found: dict[tuple[str, str, bool], list[ContentEntry]] = defaultdict(list)
+    for row in rows:
+        found[row.topic, row.copy_topic, row.by_key].append(row)
+    counts = ("origin_visible", "destination_visible", "equal", "missing", "extra", "repeated", "altered", "misplaced")
+    return [
+        Copied(
+            *key,
+            **{name: sum(getattr(r, name) for r in mine) for name in counts},
+            verdict=next((v for v in ("FAIL", "INCONCLUSIVE") if any(r.verdict == v for r in mine)), "PASS"),
+            rows=tuple(mine),
         )
         for key, mine in sorted(found.items())
     ]

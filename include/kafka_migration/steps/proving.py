@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from kafka_migration.checks.services import is_going_back
 from kafka_migration.errors import Refused
 from kafka_migration.findings import accept
 from kafka_migration.mirror.legs import Leg
@@ -199,7 +200,7 @@ def _subject(run: Run) -> tuple[Leg | None, str | None]:
     """
     why = nothing_yet(run)
     leg = leg_of(run) if run.plan.copies and not run.plan.decommissioned else None
-    if why is None or leg is None or run.current.finished:
+    if why is None or leg is None or run.current.finished or is_going_back(run):
         return leg, why
     if run.level not in ("content", "offsets") and not leg.ended:
         return leg, f"the mirror has not ended yet, which level {run.level} needs"
