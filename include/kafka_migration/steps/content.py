@@ -11,7 +11,7 @@ from kafka_migration.offsets import TopicPartition
 from kafka_migration.progress import ProgressLog
 from kafka_migration.report import StepReport, Table
 from kafka_migration.run import Run
-from kafka_migration.steps import holding, remade, repeats
+from kafka_migration.steps import differing, holding, remade, repeats
 from kafka_migration.steps.common import stop_with
 from kafka_migration.steps.heads import kept
 from kafka_migration.steps.mirroring import leg_of, stamped
@@ -79,7 +79,7 @@ def _compared(run: Run, leg: Leg, found: list[Finding], proved_by: str = "") -> 
     found += judge_counts(results.values(), at_least_once=again, run_name=run.run_id, docs_folder=run.documents)
     report = StepReport(
         summary=f"{compared['messages']:,} messages of {len(results)} partitions are equal on both clusters",
-        tables=[_table(run, results)],
+        tables=[_table(run, results), *differing.tables(run, results)],
         findings=accept(found, run.plan.acceptances),
         data={"compared": compared, "content": entries(pairs, results, again), **data_docs_page(run.documents)},
     )
