@@ -23,8 +23,9 @@ from kafka_migration.findings import Status
 from kafka_migration.offsets import TopicPartition
 from kafka_migration.sides import Side
 from kafka_migration.topics.describe import await_topics
-from kafka_migration.verification import content
+from kafka_migration.verification import content, located
 from kafka_migration.verification.content import ContentResult, Kind, RangePair, compare_content, judge_content
+from kafka_migration.verification.digest import key_digest
 from kafka_migration.verification.in_order import InOrder
 
 AT = 1_700_000_000_000
@@ -197,6 +198,54 @@ def test_only_the_first_differences_are_kept_and_all_are_counted(make: Make) -> 
     assert (result.different, result.counts, result.equal) == (200, {Kind.ALTERED: 200}, 100)
     assert [d.origin_offset for d in result.differences] == [n for n in range(300) if n % 3][:20]
     assert all(d.fields == ("value", "headers", "timestamp") or "key" in d.fields for d in result.differences)
+
+
+def test_difference_shows_whose_key_it_is_and_what_lies_on_either_side(make: Make) -> None:
+    pair = make()
+    here: list[Content] = [
+        (b"a", b"kept", [], AT),
+        (b"b\x00", b"lost\n", [], AT),
+        (None, b"kept too", [], AT),
+        (b"c", None, [], AT),
+        (b"d", b"v" * 5_000, [], AT),
+        (b"e", b"kept as well", [], AT),
+    ]
+    pair.put(
+        here, [here[0], (None, b"new", [], AT), here[2], (b"c", b"", [], AT), (b"d", b"v" * 4_999, [], AT), here[5]]
+    )
+    altered, gone, shorter = pair.compare().differences
+    assert (altered.kind, altered.fields, altered.key) == (Kind.ALTERED, ("key", "value"), key_digest(b"b\x00"))
+    assert (altered.origin, altered.destination) == (r"key 'b\x00', value 'lost\n'", "key null, value 'new'")
+    assert (gone.fields, gone.origin) == (("value", "tombstone"), "key 'c', value null")
+    assert gone.destination == "key 'c', value empty"
+    assert shorter.origin == f"key 'd', value …'{'v' * 21}' of 5,000 bytes"
+
+    one_sided = replace(pair, partitions=make().partitions)
+    one_sided.put(here, [*here[:1], *here[2:], (b"x", b"only there", [], AT)])
+    missing, extra = one_sided.compare().differences
+    assert (missing.key, missing.origin, missing.destination) == (
+        key_digest(b"b\x00"),
+        r"key 'b\x00', value 'lost\n'",
+        None,
+    )
+    assert (extra.key, extra.origin, extra.destination) == (key_digest(b"x"), None, "key 'x', value 'only there'")
+
+
+def test_what_has_been_deleted_meanwhile_is_told_without_what_it_looked_like(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = make()
+    pair.put(MESSAGES, MESSAGES[:100] + MESSAGES[101:])
+    look = located.look_again
+
+    def when_deleted(*args: Any) -> None:
+        pair.source.delete_before(pair.tp, 200)
+        look(*args)
+
+    monkeypatch.setattr(located, "look_again", when_deleted)
+    result = pair.compare()
+    assert told(result) == [("missing", 100, None)]
+    assert (result.differences[0].key, result.differences[0].origin) == (None, None)
 
 
 def test_offsets_of_markers_and_aborted_messages_are_no_difference(make: Make) -> None:

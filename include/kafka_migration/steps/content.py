@@ -10,7 +10,7 @@ from kafka_migration.mirror.legs import Leg
 from kafka_migration.offsets import TopicPartition
 from kafka_migration.report import StepReport, Table
 from kafka_migration.run import Run
-from kafka_migration.steps import copies, holding, remade, repeats
+from kafka_migration.steps import copies, differing, holding, remade, repeats
 from kafka_migration.steps.common import stop_with
 from kafka_migration.steps.mirroring import leg_of
 from kafka_migration.verification.content import ContentResult, Kind, RangePair, judge_content
@@ -65,7 +65,7 @@ def judged(
     since = f", {before:,} of them proved before and not read again" if before else ""
     return StepReport(
         summary=f"{compared['messages']:,} messages of {len(results)} partitions are equal on both clusters{since}",
-        tables=[_table(run, results)],
+        tables=[_table(run, results), *differing.tables(run, results)],
         findings=accept(found, run.plan.acceptances),
         data={"compared": compared, "content": entries(pairs, results, again), **data_docs_page(run.documents)},
     )

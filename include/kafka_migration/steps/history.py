@@ -23,7 +23,7 @@ from kafka_migration.progress import ProgressLog
 from kafka_migration.records import Records
 from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import Run
-from kafka_migration.steps import holding, remade
+from kafka_migration.steps import differing, holding, remade
 from kafka_migration.steps.common import check_window, moved_topics, stop_with
 from kafka_migration.steps.content import entries, totals
 from kafka_migration.steps.mirroring import stamped
@@ -235,7 +235,8 @@ def compare(run: Run) -> StepReport:
                     )
                     for tp, r in sorted(results.items())
                 ),
-            )
+            ),
+            *differing.tables(run, results),
         ],
         findings=[*renewed, *accept(judged, run.plan.acceptances)],
         data={"compared": compared, "content": entries(pairs, results)},

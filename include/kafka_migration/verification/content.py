@@ -2,7 +2,7 @@
 
 Both clusters are read side by side, neither far ahead of the other, so that memory does not grow with what is stored.
 Of a compacted topic the latest message of every key is compared. Only where something differs is anything read again:
-to tell which extras are copies, and in what altered messages differ.
+to tell which extras are copies, and what the differences look like.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from typing import Any
 from kafka_migration.clusters.client import Cluster
 from kafka_migration.findings import Finding, Status
 from kafka_migration.offsets import OffsetRange, TopicPartition, Which
+from kafka_migration.verification import located
 from kafka_migration.verification.by_key import ByKey, Key
 from kafka_migration.verification.comparison import DESTINATION, ORIGIN, Comparison
-from kafka_migration.verification.differences import SHOWN, ContentResult, Difference, Kind, RangePair
-from kafka_migration.verification.digest import differing_fields, digest
+from kafka_migration.verification.differences import ContentResult, Difference, Kind, RangePair
+from kafka_migration.verification.digest import digest
 from kafka_migration.verification.in_order import InOrder
 from kafka_migration.verification.proved import Proved
 from kafka_migration.verification.side_by_side import NamedCluster, range_of, read_both
@@ -31,6 +32,7 @@ REMEMBER_EVERY = 30.0
 _HELD = 200_000  # messages of all partitions together that are held of a side while they differ
 _LEAST = 1_000  # of either, for one partition
 _NAMED = 5
+_WIDEST = 3
 
 
 def compare_content(
@@ -113,7 +115,7 @@ def _judge(topic: str, results: Sequence[ContentResult], at_least_once: bool, pr
             f"content/{topic}",
             Status.FAIL,
             f"{different:,} messages differ ({', '.join(kinds)}), {equal:,} are equal: {', '.join(first)}"
-            + (" ..." if different > len(first) else ""),
+            + (f" ...; {_widest(results)}" if different > len(first) else ""),
             "every message as on the other side",
             "a missing or altered message cannot be mended in place: look who else writes to the topic, take the"
             " migration back, empty the topic and copy it again",
@@ -212,6 +214,13 @@ def _shown(difference: Difference) -> str:
     return str(difference) + (f" ({', '.join(difference.fields)})" if difference.fields else "")
 
 
+def _widest(results: Sequence[ContentResult]) -> str:
+    """Where the most of them lie."""
+    told = [(s, kind, r.partition) for r in results for kind, some in r.stretches.items() for s in some]
+    widest = sorted(told, key=lambda one: -one[0].count)[:_WIDEST]
+    return "the most in " + ", ".join(f"{tp}, offsets {s}: {s.count:,} {kind}" for s, kind, tp in widest)
+
+
 def _listed(things: Sequence[str]) -> str:
     return ", ".join(things[:_NAMED]) + (f" and {len(things) - _NAMED} more" if len(things) > _NAMED else "")
 
@@ -249,7 +258,7 @@ def _finish(
             comparison.result()
     _find_copies(clusters[ORIGIN], pairs, comparisons)
     results = {tp: comparison.found for tp, comparison in comparisons.items()}
-    _tell_fields(clusters, pairs, results, pool)
+    located.look_again(clusters, {p.partition for p in pairs if p.ignore_timestamp}, results, pool)
     return results
 
 
@@ -297,35 +306,3 @@ def _find_copies(
     for tp, comparison in comparisons.items():
         if isinstance(comparison, InOrder) and tp in known:
             comparison.repeated(known[tp])
-
-
-def _tell_fields(
-    clusters: Sequence[NamedCluster],
-    pairs: Sequence[RangePair],
-    results: Mapping[TopicPartition, ContentResult],
-    pool: ThreadPoolExecutor,
-) -> None:
-    """Read the altered messages that are shown once more, the first of each partition, then the second, and so on."""
-    stamped = {p.partition for p in pairs if p.ignore_timestamp}
-    for place in range(SHOWN):
-        altered = {
-            tp: result.differences[place]
-            for tp, result in results.items()
-            if place < len(result.differences) and result.differences[place].kind is Kind.ALTERED
-        }
-        offsets: list[dict[TopicPartition, int]] = [{}, {}]
-        for tp, difference in altered.items():
-            for at, offset in zip(offsets, (difference.origin_offset, difference.destination_offset), strict=True):
-                if offset is not None:
-                    at[tp] = offset
-        one, other = pool.map(_messages_at, clusters, offsets)
-        for tp in altered.keys() & one.keys() & other.keys():
-            fields = differing_fields(one[tp], other[tp], timestamp=tp not in stamped)
-            results[tp].differences[place] = replace(altered[tp], fields=fields)
-
-
-def _messages_at(cluster: NamedCluster, offsets: Mapping[TopicPartition, int]) -> dict[TopicPartition, Any]:
-    """The message at one offset of each partition, where it is still there."""
-    found: dict[TopicPartition, Any] = {}
-    cluster.each_visible([OffsetRange(tp, at, at + 1) for tp, at in offsets.items()], found.__setitem__)
-    return found

@@ -9,7 +9,9 @@ from enum import StrEnum
 
 from kafka_migration.findings import Status
 from kafka_migration.offsets import TopicPartition
+from kafka_migration.verification import stretches
 from kafka_migration.verification.proved import Proved
+from kafka_migration.verification.stretches import Stretch
 
 SHOWN = 20  # differences of a partition that are kept with their offsets; all are counted
 
@@ -55,7 +57,9 @@ class RangePair:
 class Difference:
     """One message that is not the same on both sides; an offset is None where it is not there.
 
-    `fields`: of an altered one what differs: key, value, headers, timestamp. Empty: it could not be read again.
+    `there`: its partition on the destination, where that is another. Known when it has been read again: of an altered
+    one the `fields` that differ (key, value, headers, timestamp; beside value also tombstone, where one side has none),
+    `key`, the digest of its key (None: it has no key), and what it looks like on the `origin` and the `destination`.
     """
 
     kind: Kind
@@ -63,19 +67,31 @@ class Difference:
     origin_offset: int | None
     destination_offset: int | None
     fields: tuple[str, ...] = ()
+    there: TopicPartition | None = None
+    key: str | None = None
+    origin: str | None = None
+    destination: str | None = None
+
+    @property
+    def offset(self) -> int:
+        """Where it is named: on the origin, or on the destination if it is only there."""
+        offset = self.destination_offset if self.origin_offset is None else self.origin_offset
+        assert offset is not None
+        return offset
 
     def __str__(self) -> str:
-        offset = self.origin_offset if self.origin_offset is not None else self.destination_offset
-        return f"{self.partition}@{offset}:{self.kind}"
+        place = self.there if self.there is not None and self.origin_offset is None else self.partition
+        return f"{place}@{self.offset}:{self.kind}"
 
 
 @dataclass
 class ContentResult:
     """What comparing one partition showed. Counts are of visible messages; `equal` is of keys where `by_key`.
 
-    `counts`: all differences by their kind; `differences`: the first of them. `origin_complete` and
-    `destination_complete`: no open transaction stood in the way of reading to the end; after one nothing more of the
-    partition is read or judged. `deleted`: what of the ranges is not kept any more; then nothing of it was compared.
+    `counts`: all differences by their kind; `differences`: the first of them; `stretches`: where all of them lie, by
+    kind, in offsets of the side that names them. `origin_complete` and `destination_complete`: no open transaction
+    stood in the way of reading to the end; after one nothing more of the partition is read or judged. `deleted`: what
+    of the ranges is not kept any more; then nothing of it was compared.
     `head`: what of the origin's range was not kept any more, so that only the rest was compared.
     `rewritten`: keys that lie on one side only, and beyond the end on the other, where compaction removed the former.
     `destination_read`: where the last copy that was found ends. `before`: how many of the equal an earlier look has
@@ -89,6 +105,7 @@ class ContentResult:
     equal: int = 0
     counts: Counter[Kind] = field(default_factory=Counter)
     differences: list[Difference] = field(default_factory=list)
+    stretches: dict[Kind, list[Stretch]] = field(default_factory=dict)
     origin_complete: bool = True
     destination_complete: bool = True
     deleted: str = ""
@@ -145,6 +162,8 @@ class ContentResult:
         self.equal += other.equal
         self.counts += other.counts
         self.differences = [*self.differences, *other.differences][:SHOWN]
+        for kind, more in other.stretches.items():
+            self.stretches[kind] = [*self.stretches.get(kind, ()), *more][: stretches.MOST]
         self.origin_complete &= other.origin_complete
         self.destination_complete &= other.destination_complete
         self.deleted = self.deleted or other.deleted
@@ -153,5 +172,6 @@ class ContentResult:
     def note(self, found: Iterable[Difference]) -> None:
         for difference in found:
             self.counts[difference.kind] += 1
+            stretches.add(self.stretches.setdefault(difference.kind, []), difference.offset)
             if len(self.differences) < SHOWN:
                 self.differences.append(difference)

@@ -10,13 +10,14 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
-from xxhash import xxh3_128_digest
+from xxhash import xxh3_128_digest, xxh3_128_hexdigest
 
 _HEAD = struct.Struct("<iiq")
 _LENGTH = struct.Struct("<i")
 _NULL = -1
 
 SIZE = 16
+_SHORT = 16  # hexadecimal digits
 
 Headers = Sequence[tuple[str, bytes | None]]
 
@@ -39,6 +40,11 @@ def digests(messages: Sequence[Any], timestamp: bool = True) -> list[bytes]:
     ]
 
 
+def key_digest(key: bytes | None) -> str | None:
+    """By which a person tells keys apart that he may not read, or that are long. Of no key: none."""
+    return None if key is None else xxh3_128_hexdigest(key)[:_SHORT]
+
+
 def _text(key: bytes | None, value: bytes | None, time: int, headers: Headers | None) -> bytes:
     if key is None or value is None:
         text = _HEAD.pack(_NULL if key is None else len(key), _NULL if value is None else len(value), time)
@@ -51,10 +57,14 @@ def _text(key: bytes | None, value: bytes | None, time: int, headers: Headers | 
 
 
 def differing_fields(one: Any, other: Any, timestamp: bool = True) -> tuple[str, ...]:
-    """In what two consumed messages differ, of what their digests are made of."""
+    """In what two consumed messages differ, of what their digests are made of.
+
+    Beside the value also `tombstone`: one of them has none. An empty value is one.
+    """
     fields = {
         "key": one.key() != other.key(),
         "value": one.value() != other.value(),
+        "tombstone": (one.value() is None) is not (other.value() is None),
         "headers": (one.headers() or []) != (other.headers() or []),
         "timestamp": timestamp and one.timestamp()[1] != other.timestamp()[1],
     }

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from kafka_migration.verification import stretches
 from kafka_migration.verification.comparison import DESTINATION, ORIGIN, Comparison
 from kafka_migration.verification.differences import ContentResult, Difference, Kind, RangePair
 from kafka_migration.verification.proved import Proved
@@ -144,6 +145,7 @@ class InOrder(Comparison):
         copies = {offset for told in known for offset in self._extras[told]}
         self.found.counts.update({Kind.EXTRA: -len(copies), Kind.REPEATED: len(copies)})
         self.found.counts = +self.found.counts  # without kinds that there are none of
+        self._tell_stretches(copies)
         self.found.differences = [
             replace(d, kind=Kind.REPEATED) if d.kind is Kind.EXTRA and d.destination_offset in copies else d
             for d in self.found.differences
@@ -241,6 +243,16 @@ class InOrder(Comparison):
             if told in self._extras or len(self._extras) < self._most:
                 self._extras.setdefault(told, []).append(offset)
             yield self._difference(Kind.EXTRA, None, offset)
+
+    def _tell_stretches(self, copies: set[int]) -> None:
+        """Those of the repeated ones apart from those of the other extras."""
+        if not copies:
+            return
+        others = {offset for offsets in self._extras.values() for offset in offsets} - copies
+        known = len(others) == self.found.counts[Kind.EXTRA]
+        extra = stretches.of(others) if known else stretches.without(self.found.stretches[Kind.EXTRA], copies)
+        told = {**self.found.stretches, Kind.EXTRA: extra, Kind.REPEATED: stretches.of(copies)}
+        self.found.stretches = {kind: some for kind, some in told.items() if some}
 
     def _difference(self, kind: Kind, origin: int | None, destination: int | None) -> Difference:
         return Difference(kind, self.found.partition, origin, destination)
