@@ -118,6 +118,7 @@ def test_what_was_counted_before_is_not_counted_again(moved: Moved) -> None:
     move_all(moved.town.run(moved.plan), moved.life)
     target, tp = moved.town.target, moved.topic
     begin = target.end(tp)
+    assert moved.counted() == [(0, begin, 0)], "the migration counted when the group had read nothing there yet"
     assert moved.counted() == [(begin, begin, 0)]
     target.write(tp)
     target.write(tp)
