@@ -25,7 +25,7 @@ from kafka_migration.mirror.legs import Legs
 from kafka_migration.mirror.rest import Connect, ConnectAccess
 from kafka_migration.offsets import OffsetRange, TopicPartition
 from kafka_migration.plan.graph import FIRST_STAGE
-from kafka_migration.plan.model import Accepted, Plan
+from kafka_migration.plan.model import Accepted, Plan, Verify
 from kafka_migration.report import StepReport
 from kafka_migration.run import ROLLBACK, VERIFY, Run
 from kafka_migration.services.controller import Observation, State
@@ -401,8 +401,11 @@ def test_verification_reads_again_what_both_still_keep_where_it_shall(move: Move
     assert f"{total:,} messages of 1 partitions were counted" in found(counting, f"content/{move.a.topic}").seen
     by_offsets = found(verify(move.town.run(move.plan, "offsets", VERIFY, level="offsets")), f"spans/{move.a.topic}")
     assert "by offsets alone at most" in by_offsets.seen
-    sample = verify(move.town.run(move.plan, "sample", VERIFY, level="sample", seed=7))
-    assert "chosen by chance with seed 7" in found(sample, "sample/all").seen
+    small = verify(move.town.run(move.plan, "small", VERIFY, level="sample", seed=7))
+    assert "1 of 2 blocks were compared, chosen by chance with seed 7" in found(small, "sample/all").seen
+    plan = move.plan.model_copy(update={"verify": Verify(share=1.0)})
+    sample = verify(move.town.run(plan, "sample", VERIFY, level="sample"))
+    assert "none of them holds a difference" in found(sample, "sample/all").seen
     assert found(sample, f"content/{move.a.topic}").seen.endswith(", in the sample")
     # What either has deleted since was proved by the migration: whichever has kept less tells where it begins.
     leg = Legs(run.records).last()
@@ -419,7 +422,7 @@ def test_verification_reads_again_what_both_still_keep_where_it_shall(move: Move
     move.town.target.write(move.a, value=b"x")
     legs.keep(replace(leg, image={**leg.image, move.a: move.town.target.end(move.a)}))
     for level in ("content", "counts", "sample"):
-        broken = told_by(move.town.run(move.plan, level, VERIFY, full=True, level=level))
+        broken = told_by(move.town.run(plan, level, VERIFY, full=True, level=level))
         assert found(broken, f"content/{move.a.topic}").status is Status.FAIL, level
 
 

@@ -11,6 +11,7 @@ from kafka_migration.progress import ProgressLog
 from kafka_migration.run import Run
 from kafka_migration.steps import repeats
 from kafka_migration.steps.handover import anchors_of
+from kafka_migration.steps.heads import kept
 from kafka_migration.verification.content import compare_content
 from kafka_migration.verification.differences import ContentResult, RangePair
 from kafka_migration.verification.sample import blocks, choose, most_with_differences
@@ -30,7 +31,7 @@ def sampled(run: Run, leg: Leg, pairs: Sequence[RangePair], mine: Sequence[Range
     Raises `ClusterError`.
     """
     anchors = anchors_of(run, leg)
-    in_blocks = [b for p in pairs if not p.by_key for b in blocks(p, anchors[p.partition].pairs)]
+    in_blocks = [b for p in kept(run, leg, pairs) if not p.by_key for b in blocks(p, anchors[p.partition].pairs)]
     assert run.plan.verify is None or run.plan.verify.share
     share = run.plan.verify.share if run.plan.verify else 0.1
     partitions = {p.partition for p in mine}

@@ -34,6 +34,7 @@ def blocks(pair: RangePair, known: Sequence[tuple[int, int]]) -> list[RangePair]
             destination_start=a[1],
             destination_end=b[1],
             open_ended=pair.open_ended and b == edges[-1],
+            former_start=pair.former_start if a == edges[0] else None,
             copies_from=pair.origin_start,
         )
         for a, b in pairwise(edges)
