@@ -37,7 +37,7 @@ def tables(run: Run, results: Mapping[TopicPartition, ContentResult]) -> list[Ta
 
 
 def _named_on(run: Run, kind: Kind) -> str:
-    return run.heading if kind in (Kind.EXTRA, Kind.REPEATED) else run.leaving
+    return run.leaving if kind.on_origin else run.heading
 
 
 def _row(d: Difference) -> tuple[Any, ...]:

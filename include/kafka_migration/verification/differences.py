@@ -28,6 +28,15 @@ class Kind(StrEnum):
     ALTERED = "altered"
     MISPLACED = "misplaced"
 
+    @property
+    def on_origin(self) -> bool:
+        """Whether the origin has such a message. Then it is named by where it lies there."""
+        return self not in (Kind.EXTRA, Kind.REPEATED)
+
+    @property
+    def on_destination(self) -> bool:
+        return self is not Kind.MISSING
+
 
 @dataclass(frozen=True)
 class RangePair:
@@ -80,8 +89,7 @@ class Difference:
         return offset
 
     def __str__(self) -> str:
-        place = self.there if self.there is not None and self.origin_offset is None else self.partition
-        return f"{place}@{self.offset}:{self.kind}"
+        return f"{self.partition}@{self.offset}:{self.kind}"
 
 
 @dataclass

@@ -174,7 +174,7 @@ class InOrder(Comparison):
         window = _WINDOW
         while True:
             mine, theirs = one.told(window), other.told(window)
-            pairs = _alike(mine, theirs)
+            pairs = alike(mine, theirs)
             together = _first_run(pairs)
             if together is not None:
                 self._step_through(pairs[: together + 1])
@@ -269,7 +269,7 @@ def _moved(gaps: Sequence[tuple[list[Entry], list[Entry]]]) -> dict[int, int]:
     }
 
 
-def _alike(one: Sequence[bytes], other: Sequence[bytes]) -> list[tuple[int, int]]:
+def alike(one: Sequence[bytes], other: Sequence[bytes]) -> list[tuple[int, int]]:
     """Places of equal messages, rising on both sides, as many as there can be."""
     places: dict[bytes, list[int]] = {}
     for place, told in enumerate(other):
