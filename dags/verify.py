@@ -7,7 +7,7 @@ from airflow_kafka_migration.parts import Steps, verification_dags
 
 
 def verify(steps: Steps) -> None:
-    steps.in_order(steps.drift(), steps.proof(), steps.evidence(), steps.gate())
+    steps.in_order(steps.drift(), [steps.proof(), steps.suites()], steps.evidence(), steps.gate())
 
 
 for dag in verification_dags(verify):

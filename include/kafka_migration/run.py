@@ -45,7 +45,7 @@ class Run:
     the target and stay on the source, though what is on the target is unread. `full`: of a verification, that what was
     proved before is read again. `other_plans`: what else is planned here.
     `documents`: a local folder for pages that a step leaves beside the evidence; None where there is none. `leave`:
-    writes a text beside the evidence under a name, and tells where it lies.
+    writes a text beside the evidence under a name, and tells where it lies. `suites`: the folder of the plan's suites.
     """
 
     plan: Plan
@@ -63,6 +63,7 @@ class Run:
     other_plans: Sequence[Plan] = ()
     documents: Path | None = None
     leave: Callable[[str, str], str] = _nowhere
+    suites: Path = field(default_factory=Path)
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("kafka_migration"))
     now: Callable[[], float] = time.time
 

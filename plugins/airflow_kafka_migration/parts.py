@@ -422,6 +422,10 @@ class Steps:
         """What the migration has proved, and that it still stands."""
         return self._act("proof", "verifying:proof")
 
+    def suites(self) -> Task | None:
+        """Messages of the target, judged by the suites that the plan names."""
+        return self._act("suites", "suites:judge") if self._plan.suites else None
+
     def evidence(self) -> Task:
         """Runs whatever happened: a last look, then everything that the steps left behind in one place."""
         self._evidence = task = EvidenceOperator(
