@@ -235,6 +235,8 @@ def _type(value: dict[str, Any]) -> str:
         return str(value["const"])
     if "enum" in value:
         return " or ".join([", ".join(value["enum"][:-1]), value["enum"][-1]])
+    if value.get("type") == "integer":
+        return "number"
     if value.get("type") == "boolean":
         return "boolean"
     if value.get("type") == "array":

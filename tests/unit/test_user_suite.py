@@ -1,4 +1,4 @@
-"""A suite in a file: what Great Expectations writes is read, and what cannot be judged by is refused with the reason."""
+"""A suite in a file: what Great Expectations writes is read; what cannot be judged by is refused with the reason."""
 
 from __future__ import annotations
 
@@ -100,7 +100,10 @@ def test_file_that_is_not_there_or_no_text_is_refused(tmp_path: Path) -> None:
     [
         ({"value_set": {"$PARAMETER": "known"}}, r"\$PARAMETER: nothing gives suite parameters here"),
         ({"row_condition": "key > 1", "condition_parser": "pandas"}, "row_condition: a text can run code"),
-        ({"row_condition": {"type": "pass_through", "pass_through_filter": "@x"}}, "row_condition: a text can run code"),
+        (
+            {"row_condition": {"type": "pass_through", "pass_through_filter": "@x"}},
+            "row_condition: a text can run code",
+        ),
         (
             {"row_condition": {"type": "and", "conditions": [{"type": "pass_through", "pass_through_filter": "@x"}]}},
             "row_condition: a text can run code",

@@ -197,7 +197,7 @@ def _finding(table: _Table, one: Wanted, outcome: _Outcome | None) -> Finding:
     if outcome.held:
         if outcome.judged is None:
             return found(Status.PASS, f"holds for {sampled:,} sampled messages together")
-        allowed = f"; it allows for {len(outcome.places):,} that break it: {breaking}" if outcome.places else ""
+        allowed = f"; it allows for the {len(outcome.places):,} that break it: {breaking}" if outcome.places else ""
         holding = outcome.judged - len(outcome.places)
         return found(Status.PASS, f"holds for {holding:,} of {sampled:,} sampled messages{allowed}")
     status = Status.FAIL if one.severity == "critical" else Status.WARN
