@@ -201,6 +201,16 @@ def test_aborted_messages_are_not_sampled_and_others_are_found_behind_them(bench
     assert offsets(newest(bench.cluster, wide, 100)) == expected({busy: kept, quiet: other})
 
 
+def test_what_a_partition_cannot_give_others_give_without_a_gap(bench: Workbench) -> None:
+    """How little the two short ones have shows only while they are read, of one sooner than of the other."""
+    wide = bench.topic("gaps", partitions=3)
+    written = {tp: bench.write(tp, count) for tp, count in zip(wide, (3, 3, 100), strict=True)}
+    for tp, count in zip(wide, (12, 60), strict=False):
+        bench.abort_transaction(tp, count)
+    newest_of = {tp: written[tp][-24:] for tp in wide}
+    assert offsets(newest(bench.cluster, wide, 30)) == expected(newest_of)
+
+
 def test_messages_behind_an_open_transaction_are_not_sampled_and_not_waited_for(bench: Workbench) -> None:
     [tp] = bench.topic("held")
     before = bench.write(tp, 5)
