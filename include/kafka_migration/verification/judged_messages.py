@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from kafka_migration.findings import Finding, Status
-from kafka_migration.verification.columns import FIXED, columns_of, kind_of
+from kafka_migration.verification.columns import columns_of, kind_of
 from kafka_migration.verification.context import open_context, quiet
 from kafka_migration.verification.sample import Message
 from kafka_migration.verification.user_suite import UserSuite, Wanted
 
-MOST_COLUMNS = 1000
+MOST_COLUMNS = 500
 _PLACES = 5
 _PLACE = ("_partition", "_offset")
 _LOOK = (
@@ -45,7 +45,7 @@ def judge_messages(
     PASS where it holds, with as many exceptions as it allows; FAIL where it does not, WARN if its severity is less than
     critical; INCONCLUSIVE where it broke or had nothing to judge.
     """
-    table = _Table(topic, [columns_of(message) for message in messages])
+    table = _Table(topic, suite, messages)
     with quiet(logging.CRITICAL), warnings.catch_warnings():  # an error or a warning may quote a value
         warnings.simplefilter("ignore")
         outcomes = _validate(suite, table, run_name, docs_folder)
@@ -53,12 +53,18 @@ def judge_messages(
 
 
 class _Table:
-    """What the messages of a topic hold, by columns."""
+    """What messages of a topic hold, by columns: all of them by name, what they hold where the suite asks."""
 
-    def __init__(self, topic: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, topic: str, suite: UserSuite, messages: Sequence[Message]) -> None:
         self.topic = topic
-        self.rows = rows
-        self.columns = dict.fromkeys(column for row in rows for column in row)
+        self.columns: dict[str, None] = {}
+        self.rows: list[dict[str, Any]] = []
+        self._asked = {*_PLACE, *(name for one in suite.expectations for name in (*one.columns, *one.chosen_by))}
+        self._by_name = any(one.of_the_table for one in suite.expectations)
+        for message in messages:
+            found = columns_of(message)
+            self.columns.update(dict.fromkeys(found))
+            self.rows.append({name: value for name, value in found.items() if name in self._asked})
 
     @property
     def too_wide(self) -> bool:
@@ -69,15 +75,13 @@ class _Table:
         """What there is in a column, and in which rows."""
         return [(row[column], row) for row in self.rows if row.get(column) is not None]
 
-    def frame(self, suite: UserSuite) -> Any:
-        """The rows for pandas: only the columns that the suite needs, as messages may have any number of them."""
+    def frame(self) -> Any:
+        """The rows for pandas; columns that nobody asks for are empty, and there only where their names are judged."""
         import pandas as pd
 
-        needed = {*FIXED, *(column for one in suite.expectations for column in (*one.columns, *one.chosen_by))}
-        if any(one.of_the_table for one in suite.expectations) and not self.too_wide:
-            needed.update(self.columns)
-        columns = [column for column in self.columns if column in needed]
-        return pd.DataFrame(list(self.rows), columns=columns).convert_dtypes()
+        named = self._by_name and not self.too_wide
+        columns = [column for column in self.columns if named or column in self._asked]
+        return pd.DataFrame(self.rows, columns=columns).convert_dtypes()
 
     def places(self, found: Sequence[tuple[int, int]]) -> str:
         told = ", ".join(f"{self.topic}/{partition}@{offset}" for partition, offset in sorted(found)[:_PLACES])
@@ -107,7 +111,7 @@ def _validate(suite: UserSuite, table: _Table, run_name: str, docs_folder: Path 
             context.data_sources.add_pandas("messages")
             .add_dataframe_asset("sample")
             .add_batch_definition_whole_dataframe("all")
-            .get_batch({"dataframe": table.frame(suite)})
+            .get_batch({"dataframe": table.frame()})
         )
         expectations = [one.built() for one in suite.expectations]
         result = batch.validate(
