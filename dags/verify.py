@@ -9,7 +9,7 @@ from airflow_kafka_migration.parts import Steps, verification_dags
 def verify(steps: Steps) -> None:
     ranges, proof = steps.ranges(), steps.proof()
     steps.in_order(ranges, steps.compare(ranges), proof)
-    steps.in_order([steps.drift(), proof], steps.evidence(), steps.gate())
+    steps.in_order([steps.drift(), proof, steps.suites()], steps.evidence(), steps.gate())
 
 
 for dag in verification_dags(verify):

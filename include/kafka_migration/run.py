@@ -46,7 +46,7 @@ class Run:
     proved before is read again; `level`, how closely it looks; `seed`, by which it chooses a sample. `other_plans`:
     what else is planned here.
     `documents`: a local folder for pages that a step leaves beside the evidence; None where there is none. `leave`:
-    writes a text beside the evidence under a name, and tells where it lies.
+    writes a text beside the evidence under a name, and tells where it lies. `suites`: the folder of the plan's suites.
     """
 
     plan: Plan
@@ -66,6 +66,7 @@ class Run:
     other_plans: Sequence[Plan] = ()
     documents: Path | None = None
     leave: Callable[[str, str], str] = _nowhere
+    suites: Path = field(default_factory=Path)
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("kafka_migration"))
     now: Callable[[], float] = time.time
 

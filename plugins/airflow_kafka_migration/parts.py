@@ -442,6 +442,10 @@ class Steps:
         """What all shares have shown, and how far the groups have read since."""
         return self._act("proof", "proving:proof")
 
+    def suites(self) -> Task | None:
+        """Messages of the target, judged by the suites that the plan names."""
+        return self._act("suites", "suites:judge") if self._plan.suites else None
+
     def evidence(self) -> Task:
         """Runs whatever happened: a last look, then everything that the steps left behind in one place."""
         self._evidence = task = EvidenceOperator(

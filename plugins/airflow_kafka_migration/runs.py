@@ -94,6 +94,7 @@ def open_run(
         ],
         documents=_bundle(context, loaded).local_folder(DOCUMENTS),
         leave=lambda name, text: _bundle(context, loaded).leave(name, text),
+        suites=loaded.suites,
         log=log,
     )
 

@@ -310,6 +310,15 @@ def test_verification_is_a_dag_of_its_own_and_ends_without_an_event(dags_of: Cal
         assert outlets == {"migrate": ends, "rollback": ends, "verify": []}, "or it would trigger itself for ever"
 
 
+def test_plans_own_suites_are_judged_beside_the_proof(dags_of: Callable[..., dict[str, DAG]]) -> None:
+    made = dags_of(shop() + "verify: {{suites: [{{topic: orders, suite: orders.json}}]}}\n")["verify"]
+    assert {"suites", "proof"} <= behind(made, "drift")
+    assert "suites" not in behind(made, "proof")
+    assert "evidence" in behind(made, "suites")
+    assert "suites" in getattr(made.get_task("evidence"), "judged", ()), "or no verdict would need it"
+    assert "suites" not in dags_of(shop() + "verify: {{}}\n")["verify"].task_ids
+
+
 def test_only_of_copies_a_sample_can_be_chosen(
     dags_of: Callable[..., dict[str, DAG]],
 ) -> None:

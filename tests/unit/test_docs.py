@@ -235,8 +235,10 @@ def _type(value: dict[str, Any]) -> str:
         return str(value["const"])
     if "enum" in value:
         return " or ".join([", ".join(value["enum"][:-1]), value["enum"][-1]])
-    if value.get("type") in ("boolean", "number"):
-        return str(value["type"])
+    if value.get("type") in ("integer", "number"):
+        return "number"
+    if value.get("type") == "boolean":
+        return "boolean"
     if value.get("type") == "array":
         inner = _type(value["items"])
         return f"list of {'texts' if inner == 'text' else inner}"

@@ -43,6 +43,11 @@ class LoadedPlan:
     def digest(self) -> str:
         return digest(self.text)
 
+    @property
+    def suites(self) -> Path:
+        """The folder of the suites that it names."""
+        return self.file.parent / "suites"
+
 
 @dataclass(frozen=True)
 class BrokenPlan:

@@ -50,8 +50,9 @@ RESERVED = frozenset(
     preflight approve_topics create_topics seed_groups approve_producers compare_topics switch_producers cutover
     consumers coverage evidence gate first seconds keeping_up approve_rollback begin forth source_point
     hold_retention start_mirror caught_up rehearse approve_handover stop_writers stop_mirror handover
-    verify_synchronisation compare_content lift_holds drift ranges compare proof stop_by_hand start_history stop_history
-    history
+
+    verify_synchronisation compare_content lift_holds drift ranges compare proof suites stop_by_hand start_history
+    stop_history history
     """.split()  # noqa: SIM905 - a list of words reads better
 )
 NOT_YET_VALUES = frozenset(("mirror", "failover"))
@@ -452,8 +453,21 @@ class Evidence(Part):
     )
 
 
+class TopicSuite(Part):
+    """What messages of a topic must be like: a suite of Great Expectations, judged on some of them."""
+
+    topic: str = Field(min_length=1, description="One of the plan's topics, by name.")
+    suite: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.json$",
+        description="A file with the suite as JSON, in the folder suites/ beside the plan.",
+    )
+    messages: int = Field(
+        default=1000, ge=1, le=100_000, description="How many of the topic's newest messages on the target are judged."
+    )
+
+
 class Verify(Part):
-    """How `<plan>.verify` verifies, and when it runs without being asked.
+    """How `<plan>.verify` verifies, what it judges beside, and when it runs without being asked.
 
     It does after each migration and rollback that ended with PASS.
     """
@@ -467,6 +481,9 @@ class Verify(Part):
     )
     rate: Size | None = Field(
         default=None, description="Bytes a second that are read of each cluster at most, such as 20MiB."
+    )
+    suites: tuple[TopicSuite, ...] = Field(
+        default=(), description="Suites of the plan's own, each for what the messages of one topic hold."
     )
 
     @field_validator("schedule")
@@ -542,6 +559,7 @@ class Plan(Part):
         ]
         problems += self._mirror()
         problems += self._seconds()
+        problems += self._suites()
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -607,6 +625,18 @@ class Plan(Part):
             )
         return problems
 
+    def _suites(self) -> list[str]:
+        """What does not fit between the topics and their suites."""
+        names = [entry.topic for entry in self.suites]
+        return [
+            *(f"verify: suites: {name} is listed twice" for name in sorted({n for n in names if names.count(n) > 1})),
+            *(
+                f"verify: suites: topic {name} is not among the plan's topics (topics.include)"
+                for name in names
+                if not (LEGAL_TOPIC.fullmatch(name) and self.includes(name))
+            ),
+        ]
+
     def includes(self, topic: str) -> bool:
         """Whether the plan's `topics` choose this topic. They never choose one of this product's own."""
         return (
@@ -646,6 +676,11 @@ class Plan(Part):
 
     def readers(self, topic: str) -> list[Service]:
         return [s for s in self.services if topic in s.reads]
+
+    @property
+    def suites(self) -> tuple[TopicSuite, ...]:
+        """Those that a verification judges messages by."""
+        return self.verify.suites if self.verify else ()
 
     @property
     def acceptances(self) -> dict[str, str]:

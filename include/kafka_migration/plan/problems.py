@@ -22,6 +22,10 @@ _NEEDED = {
     "model_type": "a mapping of keys to values is needed",
     "model_attributes_type": "a mapping of keys to values is needed",
     "bool_type": "true or false is needed",
+    "int_type": "a whole number is needed",
+    "int_parsing": "a whole number is needed",
+    "int_from_float": "a whole number is needed",
+    "greater_than_equal": "at least {ge} is needed",
     "string_too_short": "it must not be empty",
     "too_short": "at least one is needed",
     "invalid_key": "keys must be texts",
@@ -30,6 +34,7 @@ _NEEDED = {
     "greater_than": "it must be more than {gt}",
 }
 _LONGEST = 60
+_NAMING = ("name", "group", "finding", "topic")
 
 
 def problems_of(error: ValidationError, model: type[BaseModel], data: Any) -> list[str]:
@@ -83,7 +88,7 @@ def _path(loc: Sequence[int | str], data: Any) -> list[str]:
             data = at[part]
         except (KeyError, IndexError, TypeError):
             data = None
-        own = [data[k] for k in ("name", "group", "finding") if isinstance(data, dict) and isinstance(data.get(k), str)]
+        own = [data[k] for k in _NAMING if isinstance(data, dict) and isinstance(data.get(k), str)]
         path.append(str(part) if isinstance(part, str) else own[0] if own else f"item {part + 1}")
     return path
 

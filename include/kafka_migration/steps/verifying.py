@@ -21,6 +21,7 @@ from kafka_migration.sides import Side
 from kafka_migration.steps.closing import closing_look
 from kafka_migration.steps.common import moved_topics, recorded_points, stop_with
 from kafka_migration.steps.mirroring import leg_of
+from kafka_migration.steps.suite_files import suite_files
 from kafka_migration.topics.acls import acls
 from kafka_migration.topics.describe import describe_topics
 from kafka_migration.topics.parity import compare
@@ -47,7 +48,7 @@ def drift(run: Run) -> StepReport:
         return StepReport(f"nothing to verify yet: {why}")
     report = closing_look(run)
     found = [*report.findings, *_groups_on_source(run), *_topics(run), *_acls(run)]
-    report.findings = accept([*found, _decommission(run, found)], run.plan.acceptances)
+    report.findings = accept([*suite_files(run), *found, _decommission(run, found)], run.plan.acceptances)
     report.summary = report.findings[-1].seen
     report.data = {"topics": len(moved_topics(run.current))}
     stop_with(report, "looking for what has parted since the migration")

@@ -1,20 +1,19 @@
 """Rows judged by a Great Expectations suite, and what it says turned into findings.
 
-It counts nothing and reaches no cluster: the rows are given. Great Expectations is imported only when rows are judged
-(about five seconds and 230 MB), sends nothing anywhere, and leaves its Data Docs in a folder when it is given one.
+It counts nothing and reaches no cluster: the rows are given. Great Expectations is imported only when rows are judged,
+and leaves its Data Docs in a folder when it is given one.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
 from kafka_migration.findings import Finding, Status
+from kafka_migration.verification.context import open_context, quiet
 
 Row = TypeVar("Row")
 
@@ -54,7 +53,7 @@ def judge(suite: Suite[Row], rows: Sequence[Row], *, run_name: str, docs_folder:
 
     The Data Docs of earlier runs in `docs_folder` stay beside this one's.
     """
-    with _quiet():
+    with quiet():
         outcomes = _validate(suite, rows, run_name, docs_folder)
     return [finding for rule in suite.rules for finding in _findings(suite, rule, outcomes.get(rule.id), rows)]
 
@@ -90,32 +89,8 @@ def _validate(suite: Suite[Row], rows: Sequence[Row], run_name: str, docs_folder
     import pandas as pd
     from great_expectations.checkpoint.actions import UpdateDataDocsAction
     from great_expectations.core.run_identifier import RunIdentifier
-    from great_expectations.data_context.types.base import (
-        DataContextConfig,
-        InMemoryStoreBackendDefaults,
-        ProgressBarsConfig,
-    )
 
-    stores = InMemoryStoreBackendDefaults()
-    if docs_folder is not None:
-        # Results kept on disk: a site built from results in memory deletes the pages of every earlier run.
-        stores.stores[stores.validation_results_store_name]["store_backend"] = _on_disk(docs_folder / "results")
-        stores.data_docs_sites = {
-            suite.name: {
-                "class_name": "SiteBuilder",
-                "show_how_to_buttons": False,
-                "store_backend": _on_disk(docs_folder),
-                "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
-            }
-        }
-    context = gx.get_context(
-        mode="ephemeral",
-        project_config=DataContextConfig(
-            store_backend_defaults=stores,
-            analytics_enabled=False,
-            progress_bars=ProgressBarsConfig(globally=False),
-        ),
-    )
+    context = open_context(suite.name, docs_folder)
     expectations = gx.ExpectationSuite(
         name=suite.name,
         expectations=[
@@ -186,19 +161,3 @@ def _findings(suite: Suite[Row], rule: Rule[Row], outcome: _Outcome | None, rows
         Finding(f"{check}/{name}", rule.status(row), rule.seen(row), rule.promise, rule.advice)
         for name, row in failing.items()
     ]
-
-
-def _on_disk(folder: Path) -> dict[str, str]:
-    return {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(folder.resolve())}
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Great Expectations tells about its own doings on INFO: no part of the audit record that a task's log is."""
-    logger = logging.getLogger("great_expectations")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
