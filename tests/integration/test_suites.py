@@ -21,7 +21,7 @@ from kafka_migration.report import StepReport
 from kafka_migration.run import VERIFY
 from kafka_migration.sides import Side
 from kafka_migration.steps import suites, verifying
-from kafka_migration.verification.sample import Sample, newest
+from kafka_migration.verification.newest import Sample, newest
 
 PRESENT = {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "value.id"}}
 CHEAP = {"type": "expect_column_values_to_be_between", "kwargs": {"column": "value.amount", "max_value": 100}}

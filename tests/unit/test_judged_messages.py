@@ -13,7 +13,7 @@ import pytest
 from kafka_migration.findings import Finding, Status
 from kafka_migration.verification import judged_messages
 from kafka_migration.verification.judged_messages import judge_messages
-from kafka_migration.verification.sample import Message
+from kafka_migration.verification.newest import Message
 from kafka_migration.verification.suite import data_docs_link
 from kafka_migration.verification.user_suite import read_suite
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kafka_migration.verification.columns import columns_of, kind_of
-from kafka_migration.verification.sample import Message, shares
+from kafka_migration.verification.newest import Message, shares
 
 
 def columns(value: bytes | None, key: bytes | None = None) -> dict[str, Any]:

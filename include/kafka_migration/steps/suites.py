@@ -17,7 +17,7 @@ from kafka_migration.steps.suite_files import read_suites
 from kafka_migration.steps.verifying import nothing_yet
 from kafka_migration.topics.describe import Topic, describe_topics
 from kafka_migration.verification.judged_messages import judge_messages
-from kafka_migration.verification.sample import Sample, newest
+from kafka_migration.verification.newest import Sample, newest
 from kafka_migration.verification.suite import data_docs_link
 from kafka_migration.verification.user_suite import UserSuite
 

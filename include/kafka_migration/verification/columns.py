@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kafka_migration.verification.sample import Message
+from kafka_migration.verification.newest import Message
 
 FIXED = ("_partition", "_offset", "_timestamp", "key", "value")
 """The columns that every message has."""

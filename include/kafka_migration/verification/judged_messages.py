@@ -19,7 +19,7 @@ from typing import Any
 from kafka_migration.findings import Finding, Status
 from kafka_migration.verification.columns import columns_of, kind_of
 from kafka_migration.verification.context import open_context, quiet
-from kafka_migration.verification.sample import Message
+from kafka_migration.verification.newest import Message
 from kafka_migration.verification.user_suite import UserSuite, Wanted
 
 MOST_COLUMNS = 500
