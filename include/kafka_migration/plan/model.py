@@ -50,7 +50,6 @@ RESERVED = frozenset(
     preflight approve_topics create_topics seed_groups approve_producers compare_topics switch_producers cutover
     consumers coverage evidence gate first seconds keeping_up approve_rollback begin forth source_point
     hold_retention start_mirror caught_up rehearse approve_handover stop_writers stop_mirror handover
-
     verify_synchronisation compare_content lift_holds drift ranges compare proof suites stop_by_hand start_history
     stop_history history
     """.split()  # noqa: SIM905 - a list of words reads better
