@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from kafka_migration.run import ActStep, Run
 
 
+def of_plan(plan: str) -> dict[str, Any]:
+    """What every task of a plan is given. One that is mapped is told in `partial`: there is no operator of it yet."""
+    # As inlets they give access to the plan's state without emitting an event when the task ends.
+    return {"inlets": [plan_asset(plan), LOCKS], **retries()}
+
+
 class StepOperator(BaseOperator):
     """One step of a plan.
 
@@ -38,8 +44,7 @@ class StepOperator(BaseOperator):
         heading: str = "target",
         **kwargs: Any,
     ) -> None:
-        # As inlets they give access to the plan's state without emitting an event when the task ends.
-        super().__init__(inlets=[plan_asset(plan), LOCKS], **{**retries(), **kwargs})
+        super().__init__(**{**of_plan(plan), **kwargs})
         self.plan = plan
         self.step = step
         self.args = dict(args or {})

@@ -41,7 +41,7 @@ from airflow_kafka_migration.names import (
     purpose_of,
 )
 from airflow_kafka_migration.notifiers import BROKEN_NOTIFIERS, broken_notifiers, failure_notifiers
-from airflow_kafka_migration.operators import DividingOperator, StepOperator
+from airflow_kafka_migration.operators import DividingOperator, StepOperator, of_plan
 from airflow_kafka_migration.sensors import WaitOperator
 from airflow_kafka_migration.state import plan_asset
 from kafka_migration.plan.graph import FIRST_STAGE, Unit
@@ -432,8 +432,9 @@ class Steps:
 
     def compare(self, ranges: DividingOperator) -> Task:
         """A task for each share: several workers verify faster than one."""
+        plan = self._plan.plan
         task = StepOperator.partial(
-            task_id="compare", plan=self._plan.plan, step=f"{_STEPS}.proving:compare", heading=self._heading
+            task_id="compare", plan=plan, step=f"{_STEPS}.proving:compare", heading=self._heading, **of_plan(plan)
         ).expand(args=ranges.output)
         self._judged.append(task.task_id)
         return task

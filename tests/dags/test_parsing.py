@@ -302,7 +302,10 @@ def test_verification_is_a_dag_of_its_own_and_ends_without_an_event(dags_of: Cal
         made = dags_of(text)
         verification = made["verify"]
         assert [t for t in order_of(verification) if t != "drift"] == ["ranges", "compare", "proof", "evidence", "gate"]
-        assert verification.get_task("compare").is_mapped
+        compare, proof = verification.get_task("compare"), verification.get_task("proof")
+        assert compare.is_mapped
+        assert compare.inlets == proof.inlets
+        assert (compare.retries, compare.retry_delay) == (proof.retries, proof.retry_delay)
         assert verification.get_task("drift").downstream_task_ids == {"evidence"}, "it does not keep from proving"
         assert verification.max_active_runs == 1
         outlets = {purpose: [a.uri for a in dag.get_task("gate").outlets] for purpose, dag in made.items()}
