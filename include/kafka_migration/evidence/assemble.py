@@ -281,7 +281,10 @@ def _equal(compared: Compared) -> str:
 def _verified(evidence: Evidence, on_source: int, on_target: int) -> dict[str, str]:
     """What a verification has looked at, in messages."""
     if evidence.compared is not None:
-        return {"messages compared": _equal(evidence.compared)}
+        told = _equal(evidence.compared)
+        if evidence.level == "counts":
+            return {"messages counted": told.replace("copied and equal", "as many on both clusters")}
+        return {"messages compared": told}
     if evidence.coverage:
         return {"messages proven": f"summed over the groups, {on_source:,} on the source, {on_target:,} on the target"}
     return {}

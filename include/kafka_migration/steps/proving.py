@@ -25,7 +25,7 @@ from kafka_migration.steps import content, copies, onward, remade
 from kafka_migration.steps.common import stop_with
 from kafka_migration.steps.coverage import coverage_table
 from kafka_migration.steps.mirroring import leg_of
-from kafka_migration.steps.sampling import sampled, told
+from kafka_migration.steps.sampling import sampled, share_of, told
 from kafka_migration.steps.spans import spans
 from kafka_migration.steps.verifying import nothing_yet, still_there
 from kafka_migration.verification.coverage import CoverageRow, totals
@@ -60,7 +60,8 @@ def ranges(run: Run) -> StepReport:
         pairs, before = copies.ranges(run, leg), _known(run, leg)
         copies.keep(run, leg, before, _only_counts(run))
         new = _new(run, leg, pairs, before)
-        sizes = {p.partition: sizes.get(p.partition, 0) + _size(p) for p in new}
+        share = share_of(run) if run.level == "sample" else 1.0
+        sizes = {p.partition: int(share * _size(p)) for p in new}
         report.tables = [_ranges_table(run, pairs, sizes)]
     if not run.plan.copies and run.level in ("counts", "content"):
         rows, marks = onward.rows_now(run, _counted(run))
@@ -103,7 +104,8 @@ def compare(run: Run, share: Mapping[str, Any]) -> StepReport:
         results = [(p, compared[p.partition]) for p in pairs]
     _keep(run, number, **kept, results=_RESULTS.dump_python(list(results), mode="json"))
     equal, different = sum(r.equal for _, r in results), sum(r.different for _, r in results)
-    return StepReport(f"{equal:,} messages of {len(pairs)} partitions are equal, {different:,} differ")
+    are = "are on both clusters" if _only_counts(run) else "are equal"
+    return StepReport(f"{equal:,} messages of {len(pairs)} partitions {are}, {different:,} differ")
 
 
 def proof(run: Run) -> StepReport:
@@ -140,6 +142,8 @@ def _proof_of_copies(run: Run, leg: Leg, shares: Sequence[Mapping[str, Any]]) ->
         else:
             pairs, by_partition = [p for p, _ in results], {p.partition: r for p, r in results}
             report = content.judged(run, pairs, by_partition, [], proved_by)
+            if _only_counts(run):
+                report.summary = report.summary.replace("are equal on both", "were counted on both")
             proved = content.proved(run, pairs, by_partition)
             copies.keep(run, leg, {**_known(run, leg), **proved}, _only_counts(run))
     if leg.ended:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from kafka_migration.findings import Finding, Status
 from kafka_migration.mirror.legs import Leg
+from kafka_migration.plan.model import Verify
 from kafka_migration.progress import ProgressLog
 from kafka_migration.run import Run
 from kafka_migration.steps import repeats
@@ -25,6 +26,11 @@ class Sampled:
     total: int
 
 
+def share_of(run: Run) -> float:
+    """Which share the plan has compared."""
+    return (run.plan.verify or Verify()).share
+
+
 def sampled(run: Run, leg: Leg, pairs: Sequence[RangePair], mine: Sequence[RangePair]) -> Sampled:
     """Choose from `pairs` by the run's seed, and compare what lies in `mine`. Compacted topics are compared whole.
 
@@ -33,9 +39,8 @@ def sampled(run: Run, leg: Leg, pairs: Sequence[RangePair], mine: Sequence[Range
     anchors = anchors_of(run, leg)
     in_blocks = [b for p in kept(run, leg, pairs) if not p.by_key for b in blocks(p, anchors[p.partition].pairs)]
     assert run.plan.verify is None or run.plan.verify.share
-    share = run.plan.verify.share if run.plan.verify else 0.1
     partitions = {p.partition for p in mine}
-    left = [b for b in choose(in_blocks, share, run.seed) if b.partition in partitions] if in_blocks else []
+    left = [b for b in choose(in_blocks, share_of(run), run.seed) if b.partition in partitions] if in_blocks else []
     left += [p for p in mine if p.by_key]
     telling = ProgressLog(run.log, "offsets compared")
     found: list[tuple[RangePair, ContentResult]] = []
