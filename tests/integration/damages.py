@@ -271,10 +271,10 @@ DAMAGES = [
     Damage("a superseded value altered", lambda copy: copy.change("d2-1", _value), **_NOT_LATEST, why=_FORMER),
     Damage("two neighbours of one key swapped", lambda copy: copy.swap("b1-1", "b2-1")),
     Damage("two superseded neighbours swapped", lambda copy: copy.swap("d1-1", "d2-1"), **_NOT_LATEST, why=_FORMER),
-    Damage("two of one key swapped, far apart", lambda copy: copy.swap("d1-1", "d3-1")),
+    Damage("two of one key swapped, far apart", lambda copy: copy.swap("a1-1", "a2-1")),
     Damage("neighbours of two keys swapped", _swap_neighbours_of_two_keys, **_BETWEEN_KEYS, why=_ORDER),
     Damage("two of two keys swapped, far apart", _swap_far_apart, **_BETWEEN_KEYS, why=_ORDER),
-    Damage("one message of a key in another partition", lambda copy: copy.elsewhere("a2-1")),
+    Damage("one message of a key in another partition", lambda copy: copy.elsewhere("d3-1")),
     Damage(
         "all messages of a key in another partition",
         lambda copy: copy.elsewhere("a1-1", "a2-1"),

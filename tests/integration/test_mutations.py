@@ -49,7 +49,7 @@ class Kind:
 
     @property
     def settings(self) -> dict[str, str]:
-        return {**_KEPT, "cleanup.policy": "compact"} if self.compacted else _KEPT
+        return {**_KEPT, "cleanup.policy": "compact,delete"} if self.compacted else _KEPT
 
 
 KINDS = [
