@@ -63,8 +63,9 @@ def judged(
     found += judge_counts(results.values(), at_least_once=again, run_name=run.run_id, docs_folder=run.documents)
     before = sum(r.before for r in results.values())
     since = f", {before:,} of them proved before and not read again" if before else ""
+    are = "were counted" if any(r.counted for r in results.values()) else "are equal"
     return StepReport(
-        summary=f"{compared['messages']:,} messages of {len(results)} partitions are equal on both clusters{since}",
+        summary=f"{compared['messages']:,} messages of {len(results)} partitions {are} on both clusters{since}",
         tables=[_table(run, results), *differing.tables(run, results)],
         findings=accept(found, run.plan.acceptances),
         data={"compared": compared, "content": entries(pairs, results, again), **data_docs_page(run.documents)},
