@@ -22,11 +22,14 @@ from kafka_migration.errors import ClusterError
 from kafka_migration.findings import Status
 from kafka_migration.offsets import TopicPartition
 from kafka_migration.sides import Side
+from kafka_migration.steps.copies import left
 from kafka_migration.topics.describe import await_topics
 from kafka_migration.verification import content, located
 from kafka_migration.verification.content import ContentResult, Kind, RangePair, compare_content, judge_content
+from kafka_migration.verification.counting import count_copies
 from kafka_migration.verification.digest import key_digest
 from kafka_migration.verification.in_order import InOrder
+from kafka_migration.verification.proved import Proved
 
 AT = 1_700_000_000_000
 KEPT = {"retention.ms": "-1"}  # the timestamps are old
@@ -305,6 +308,38 @@ def test_difference_before_an_open_transaction_is_found_all_the_same(make: Make)
         result = pair.compare()
     assert told(result) == [("missing", 50, None)]
     assert judge_content({pair.tp: result})[0].status is Status.FAIL
+
+
+def test_copy_of_what_was_proved_before_is_told_as_repeated_and_no_stranger(make: Make) -> None:
+    """A mirror that copies at least once and is killed copies again what may have been compared since."""
+    pair = make()
+    pair.put(MESSAGES, [*MESSAGES[:200], *MESSAGES[150:]])
+    [whole] = pair.ranges()
+    [rest] = left([whole], {pair.tp: Proved(200, 200, 200)})
+    assert (rest.origin_start, rest.destination_start) == (200, 200)
+    result = compare_content(pair.source.cluster, pair.target.cluster, [rest])[pair.tp]
+    assert result.counts == {Kind.REPEATED: 50}
+    assert result.verdict(at_least_once=True) is Status.PASS
+    known = result.proved(whole, at_least_once=True)
+    assert known is not None
+    assert known.behind(Proved(200, 200, 200, 0, 200, 200)) == Proved(300, 350, 300, 50, 300, 350)
+
+
+@pytest.mark.parametrize("there", [MESSAGES, MESSAGES[:-1], [*MESSAGES, message(1000)]])
+def test_counts_alone_tell_how_many_are_missing_or_too_many(make: Make, there: list[Content]) -> None:
+    pair = make()
+    pair.put(MESSAGES, there)
+    result = count_copies(pair.source.cluster, pair.target.cluster, pair.ranges())[pair.tp]
+    assert (result.origin_visible, result.destination_visible) == (300, len(there))
+    [finding] = judge_content({pair.tp: result})
+    if len(there) == 300:
+        assert finding.status is Status.PASS
+        assert finding.seen == "300 messages of 1 partitions were counted on both clusters, and not compared"
+    else:
+        assert finding.status is Status.FAIL
+        assert f"{pair.tp}: 1" in finding.seen
+    if len(there) > 300:
+        assert judge_content({pair.tp: result}, at_least_once=True)[0].status is Status.INCONCLUSIVE
 
 
 def test_timestamps_do_not_count_where_the_destination_stamps_anew(make: Make) -> None:

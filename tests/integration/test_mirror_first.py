@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from tests.integration.scene import Daemon, MirroredLife, Town, found, look_once
 from tests.integration.workbench import Workbench, eventually
 
 from demo.connect import ConnectWorker
+from kafka_migration import visible as visible_messages
 from kafka_migration.clusters.client import Cluster
 from kafka_migration.errors import FindingsFailed, Refused, ServiceError
 from kafka_migration.evidence.bundle import Bundle
@@ -49,7 +50,9 @@ from kafka_migration.steps.cutover import cutover
 from kafka_migration.steps.synchronisation import verify_synchronisation
 from kafka_migration.topics.create import add_partitions, set_settings
 from kafka_migration.topics.describe import describe_topics, partitions_of
+from kafka_migration.verification import content as content_of
 from kafka_migration.verification.content import RangePair, compare_content
+from kafka_migration.verification.proved import Proved
 from kafka_migration.visible import each_visible
 from kafka_migration.waiting import Outcome
 
@@ -358,6 +361,26 @@ def test_what_is_proved_while_the_mirror_runs_is_not_read_again(move: Move, monk
     until_done(mirroring.caught_up, run)
     live = move.town.run(move.plan, "live", VERIFY)
     total = len(visible(move.town.source, move.a))
+    leg = Legs(run.records).last()
+    assert leg is not None
+
+    def killed(here: Cluster, there: Cluster, pairs: Sequence[RangePair], progress: Any, remember: Any) -> Any:
+        def once(known: Mapping[TopicPartition, Proved]) -> None:
+            remember(known)
+            if known:
+                _killed()
+
+        return compare_content(here, there, pairs, progress, once)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(content_of, "REMEMBER_EVERY", 0.0)
+        patch.setattr(visible_messages, "_BATCH", 3)
+        patch.setattr(copies, "compare_content", killed)
+        with pytest.raises(KeyboardInterrupt):
+            verify(live)
+    known = copies.known(run, leg)
+    assert known, "who is killed leaves what was proved until then"
+    assert all(0 < proved.equal <= proved.origin - leg.begin[tp] for tp, proved in known.items())
 
     def proved() -> int:
         report = verify(live)
