@@ -317,6 +317,9 @@ def test_message_written_to_the_copy_is_found(move: Move) -> None:
         *(f"content-{rule}/{move.a}" for rule in ("extra", "surplus")),
     }
     assert refused.value.findings[0].status is Status.FAIL
+    assert refused.value.report is not None
+    shown = next(table for table in refused.value.report.tables if table.title.startswith("The first differences"))
+    assert shown.rows[0][-1] == "key 'k', value 'x'", "the evidence tells what lies there"
 
 
 def test_head_that_the_source_has_deleted_is_told_and_all_that_is_kept_is_compared(move: Move) -> None:
