@@ -35,7 +35,8 @@ def chance() -> random.Random:
 def documented() -> LookUp:
     """The function that the documentation shows."""
     page = (Path(__file__).parents[2] / "docs" / "plan.md").read_text(encoding="utf-8")
-    [code] = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    shown = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    [code] = [code for code in shown if "def " in code]
     names: dict[str, Any] = {}
     exec(code, names)
     look_up: LookUp = names["goes_on_at"]

@@ -20,10 +20,11 @@ from kafka_migration.steps import copies
 from kafka_migration.steps.proving import _divide
 from kafka_migration.throttle import Throttle
 from kafka_migration.verification.comparison import DESTINATION, ORIGIN
-from kafka_migration.verification.differences import ContentResult, Kind, RangePair
+from kafka_migration.verification.differences import ContentResult, Difference, Kind, RangePair
 from kafka_migration.verification.in_order import InOrder
 from kafka_migration.verification.proved import Proved, from_json, furthest, to_json
 from kafka_migration.verification.sample import BLOCK, blocks, choose, most_with_differences
+from kafka_migration.verification.stretches import MOST
 
 
 def begun(one: list[int], other: list[int], read: tuple[int, int], pair: RangePair) -> InOrder:
@@ -189,3 +190,14 @@ def test_memory_of_one_leg_says_nothing_of_another() -> None:
     copies.keep(run, first, {TP: Proved(11, 11, 11)}, counted=True)  # type: ignore[arg-type]
     assert copies.known(run, first)[TP].origin == 9, "what was only counted was not compared"  # type: ignore[arg-type]
     assert copies.known(run, first, counted=True)[TP].origin == 11  # type: ignore[arg-type]
+
+
+def test_results_of_several_blocks_lose_no_count() -> None:
+    one, other = ContentResult(TP, equal=3), ContentResult(TP, equal=4, deleted="offsets 1 to 2")
+    one.note(Difference(Kind.MISSING, TP, 100 * n, None) for n in range(15))
+    other.note(Difference(Kind.MISSING, TP, 10_000 + 100 * n, None) for n in range(15))
+    both = one.joined(other)
+    assert (both.equal, both.counts[Kind.MISSING], both.complete) == (7, 30, False)
+    told = both.stretches[Kind.MISSING]
+    assert sum(stretch.count for stretch in told) == 30
+    assert (told[0].start, told[-1].end, len(told)) == (0, 11_401, MOST)

@@ -171,7 +171,7 @@ class ContentResult:
         self.counts += other.counts
         self.differences = [*self.differences, *other.differences][:SHOWN]
         for kind, more in other.stretches.items():
-            self.stretches[kind] = [*self.stretches.get(kind, ()), *more][: stretches.MOST]
+            self.stretches[kind] = stretches.together([*self.stretches.get(kind, ()), *more])
         self.origin_complete &= other.origin_complete
         self.destination_complete &= other.destination_complete
         self.deleted = self.deleted or other.deleted

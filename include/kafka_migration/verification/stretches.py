@@ -44,6 +44,15 @@ def of(offsets: Iterable[int]) -> list[Stretch]:
     return stretches
 
 
+def together(several: Iterable[Stretch]) -> list[Stretch]:
+    """Those of several ranges; where they are too many, the last ones are one."""
+    listed = sorted(several, key=lambda stretch: stretch.start)
+    kept, rest = listed[: MOST - 1], listed[MOST - 1 :]
+    if not rest:
+        return kept
+    return [*kept, Stretch(rest[0].start, max(s.end for s in rest), sum(s.count for s in rest))]
+
+
 def without(stretches: Iterable[Stretch], offsets: Iterable[int]) -> list[Stretch]:
     """The same without some of what they count. Their ends stay, where nobody knows what else lies at them."""
     gone = sorted(offsets)
