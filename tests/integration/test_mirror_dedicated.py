@@ -130,7 +130,7 @@ def settings_have_their_effect(maker: MirrorMaker, mirror: MirrorRunner) -> None
     task = f"transactional.id = {mirror.watched.alias}-mm2-MirrorSourceConnector-0"
     writer = maker.settings("ProducerConfig", task)
     assert (writer["batch.size"], writer["linger.ms"], writer["acks"]) == ("524288", "20", "-1")
-    reader = maker.settings("ConsumerConfig", "max.poll.records = 5000")
+    reader = maker.settings("ConsumerConfig", "max.poll.records = 20000")
     assert (reader["isolation.level"], reader["fetch.min.bytes"]) == ("read_committed", "262144")
 
 
