@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from kafka_migration.evidence.model import Approval
+    from kafka_migration.findings import Finding
     from kafka_migration.passes import CutoverPoint
     from kafka_migration.plan.load import LoadedPlan
     from kafka_migration.report import StepReport
@@ -53,6 +54,7 @@ class EvidenceOperator(BaseOperator):
     def execute(self, context: Context) -> None:
         from airflow_kafka_migration.audit import carry_out
         from kafka_migration.steps.closing import closing_look
+        from kafka_migration.steps.decommission import decommission
 
         states = self._states(context)
         moved = all(states.get(task) == "success" for task in self.judged)
@@ -60,9 +62,9 @@ class EvidenceOperator(BaseOperator):
         def look(run: Run) -> StepReport:
             from kafka_migration.report import StepReport
 
-            # After a failure services stand where the failure left them: that is said by the failed step, not here.
             if run.purpose not in LOCKING:
-                return StepReport("the steps have looked at everything")
+                return decommission(run, self._found(context, run), moved)
+            # After a failure services stand where the failure left them: that is said by the failed step, not here.
             return closing_look(run) if moved else StepReport("the run did not come to its end")
 
         ended = "success"
@@ -75,6 +77,16 @@ class EvidenceOperator(BaseOperator):
             # Failed, so that whoever clears the failed tasks of a run clears this one with them: a gate that is run
             # again must not judge by what was true before.
             raise StepRefused(f"The evidence is written; its verdict is {verdict}. The gate says why.")
+
+    def _found(self, context: Context, run: Run) -> list[Finding]:
+        """All that the steps of this run have found."""
+        from airflow_kafka_migration.evidence import evidence_root
+        from kafka_migration.evidence.bundle import Bundle
+        from kafka_migration.evidence.verdict import findings_of
+
+        ti = context["ti"]
+        bundle = Bundle(evidence_root(run.plan), self.plan, purpose_of(ti.dag_id), ti.run_id)
+        return [f for record in bundle.steps() if record.task_id != self.task_id for f in findings_of(record)]
 
     def _publish(self, context: Context, states: Mapping[str, str | None]) -> str:
         from airflow_kafka_migration.audit import LOG, failure_of
@@ -123,7 +135,9 @@ class EvidenceOperator(BaseOperator):
 
 def _of_all(task: str, states: Mapping[str, str]) -> str | None:
     """The state of a task that was carried out in shares: success where all were. Airflow numbers them."""
-    shares = [state for name, state in states.items() if re.fullmatch(rf"{re.escape(task)}_\d+", name)]
+    # "removed" are those of an earlier attempt that had more shares.
+    numbered = {name: state for name, state in states.items() if re.fullmatch(rf"{re.escape(task)}_\d+", name)}
+    shares = [state for state in numbered.values() if state != "removed"]
     return next((state for state in shares if state != "success"), "success" if shares else None)
 
 

@@ -371,14 +371,14 @@ def test_start_that_is_deleted_when_reading_begins_is_an_error(make: Make, monke
     pair = make()
     pair.put(MESSAGES, MESSAGES)
     ranges = pair.ranges()
-    look = content._deleted
+    look = content.no_more_kept
 
     def then_delete(*args: Any) -> dict[TopicPartition, ContentResult]:
         found = look(*args)
         pair.source.delete_before(pair.tp, 80)
         return found
 
-    monkeypatch.setattr(content, "_deleted", then_delete)
+    monkeypatch.setattr(content, "no_more_kept", then_delete)
     with pytest.raises(ClusterError, match=rf"{pair.tp} cannot be read from offset 0 on, up to 300"):
         compare_content(pair.source.cluster, pair.target.cluster, ranges)
 

@@ -7,19 +7,23 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from confluent_kafka.admin import NewTopic
 from tests.conftest import RunningCluster
 from tests.integration.scene import Daemon, Life, Town, found, move_all, roll_back, verify
+from tests.integration.workbench import eventually
 
 from kafka_migration.errors import FindingsFailed, Refused
-from kafka_migration.findings import Status
+from kafka_migration.findings import Finding, Status
 from kafka_migration.groups.commits import set_commits
 from kafka_migration.offsets import TopicPartition
-from kafka_migration.plan.model import Plan
+from kafka_migration.plan.model import Level, Plan
 from kafka_migration.records import Records
 from kafka_migration.report import StepReport
 from kafka_migration.run import VERIFY, Run
 from kafka_migration.steps import closing, proving, verifying
+from kafka_migration.steps.decommission import decommission
 from kafka_migration.topics.create import set_settings
+from kafka_migration.topics.describe import await_topics, topic_names
 
 
 class _OnlyItsOwn:
@@ -96,7 +100,25 @@ def test_what_was_moved_stays_proved_and_nothing_is_changed(moved: Moved) -> Non
     assert moved.town.state(moved.plan) == before
 
 
-def test_what_has_parted_is_named_and_says_that_the_source_cannot_be_given_up(moved: Moved) -> None:
+def test_source_can_be_given_up_only_by_all_that_was_found(moved: Moved) -> None:
+    move_all(moved.town.run(moved.plan), moved.life)
+    lost = Finding("content/orders", Status.FAIL, "1 missing")
+
+    def told(*found: Finding, whole: bool = True, level: Level = "content") -> tuple[Status, str]:
+        [finding] = decommission(moved.verify(level=level), found, whole).findings
+        return finding.status, finding.seen
+
+    assert told() == (Status.PASS, told()[1])
+    assert told()[1].startswith("safe to decommission the source: nothing was written to the source since")
+    assert told(lost) == (
+        Status.WARN,
+        "not shown to be safe to decommission the source, because of content/orders",
+    )
+    assert told(whole=False)[0] is Status.WARN
+    assert told(level="sample")[0] is Status.WARN
+
+
+def test_what_has_parted_is_named(moved: Moved) -> None:
     move_all(moved.town.run(moved.plan), moved.life)
     set_settings(moved.town.target.cluster, {moved.topic.topic: {"retention.ms": "777777777"}})
     assert {k: v for k, v in moved.drift().items() if v is not Status.PASS} == {
@@ -105,11 +127,9 @@ def test_what_has_parted_is_named_and_says_that_the_source_cannot_be_given_up(mo
     with moved.town.source.member(moved.group, moved.topic.topic):
         found = moved.drift()
     assert found[f"group-on-source/{moved.group}"] is Status.FAIL
-    assert found["decommission/source"] is Status.WARN
     moved.town.source.write(moved.topic)
     found = moved.drift()
     assert found[f"straggler/{moved.topic}"] is Status.FAIL
-    assert found["decommission/source"] is Status.WARN
     moved.town.target.cluster.admin.delete_topics([moved.topic.topic])[moved.topic.topic].result(30)
     assert moved.drift()[f"topic-gone/{moved.topic.topic}"] is Status.FAIL
 
@@ -128,15 +148,54 @@ def test_what_was_counted_before_is_not_counted_again(moved: Moved) -> None:
     target.delete_before(tp, begin + 1)
     assert moved.counted() == [(begin + 1, begin + 1, 1)]
     assert found(moved.proof(level="counts"), "coverage-destination-kept/all").status is Status.PASS
-    # ... and what it deletes unread is lost to the group.
+    # ... what it deletes that nobody has looked at leaves a doubt ...
+    key = f"{tp.topic}/{tp.partition}/{moved.group}"
+    set_commits(target.cluster, {moved.group: {tp: begin + 2}})
+    assert moved.counted() == [(begin + 1, begin + 2, 0)]
     target.write(tp)
     target.delete_before(tp, begin + 3)
     report = moved.proof(level="counts")
-    key = f"{tp.topic}/{tp.partition}/{moved.group}"
-    assert found(report, f"coverage-destination-kept/{key}").status is Status.FAIL
-    lost = found(report, f"group-onward/{moved.group}")
+    assert found(report, f"coverage-destination-kept/{key}").status is Status.INCONCLUSIVE
+    assert found(report, f"group-onward/{moved.group}").status is Status.INCONCLUSIVE
+    set_commits(target.cluster, {moved.group: {tp: begin + 3}})
+    assert moved.proof(level="counts", full=True).data["coverage"]
+    # ... and what it deletes that was seen to be unread is lost to the group.
+    target.write(tp)
+    moved.proof(level="content")
+    target.delete_before(tp, begin + 4)
+    lost = found(moved.proof(level="counts"), f"group-onward/{moved.group}")
     assert lost.status is Status.FAIL
-    assert f"offsets {begin + 1:,} to {begin + 3:,} of {tp}" in lost.seen
+    assert f"offsets {begin + 3:,} to {begin + 4:,} of {tp}" in lost.seen
+
+
+def test_marker_that_nobody_commits_behind_is_deleted_and_nothing_is_lost(moved: Moved) -> None:
+    move_all(moved.town.run(moved.plan), moved.life)
+    target, tp = moved.town.target, moved.topic
+    read = target.commit_transaction(tp, 2)[-1] + 1
+    set_commits(target.cluster, {moved.group: {tp: read}})
+    assert target.end(tp) == read + 1, "the marker"
+    assert found(moved.proof(), f"group-onward/{moved.group}").status is Status.PASS
+    target.delete_before(tp, read + 1)
+    report = moved.proof()
+    assert found(report, f"group-onward/{moved.group}").status is Status.PASS
+    assert not [f for f in report.findings if f.stops]
+
+
+def test_topic_of_the_target_that_is_made_anew_or_gone_is_a_failure_until_somebody_looks(moved: Moved) -> None:
+    move_all(moved.town.run(moved.plan), moved.life)
+    target, name = moved.town.target, moved.topic.topic
+    assert not [f for f in moved.proof().findings if f.stops]
+    target.cluster.admin.delete_topics([name])[name].result(30)
+    eventually(lambda: name not in topic_names(target.cluster), "the topic to go")
+    assert found(moved.proof(), f"group-onward/{name}").status is Status.FAIL
+    target.cluster.admin.create_topics([NewTopic(name, 1, 1)])[name].result(30)
+    await_topics(target.cluster, {name: 1})
+    target.write(moved.topic, 50)
+    set_commits(target.cluster, {moved.group: {moved.topic: 50}})
+    for _ in range(2):
+        report = moved.proof()
+        assert found(report, f"target-cut/{name}").status is Status.FAIL
+        assert report.data["coverage"], "its row is not forgotten"
 
 
 def test_group_that_was_set_back_is_told_and_counted_from_its_seed_on(moved: Moved) -> None:

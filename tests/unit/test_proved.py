@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass, field
 from fractions import Fraction
 from math import comb
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -179,17 +181,57 @@ def test_reading_is_paced_and_time_that_was_not_used_is_not_saved_up() -> None:
     assert waited == [0.5, 1.0, 1.0]
 
 
-def test_memory_of_one_leg_says_nothing_of_another() -> None:
-    class Known:
-        records = MemoryRecords()
+@dataclass
+class Remembering:
+    """Of a run what remembering needs."""
 
-    run, first, second = Known(), *(Leg(n, Side.TARGET, {TP: 0}, {TP: 0}) for n in range(2))
-    copies.keep(run, first, {TP: Proved(9, 9, 9)})  # type: ignore[arg-type]
-    assert copies.known(run, first) == {TP: Proved(9, 9, 9)}  # type: ignore[arg-type]
-    assert copies.known(run, second) == {}  # type: ignore[arg-type]
-    copies.keep(run, first, {TP: Proved(11, 11, 11)}, counted=True)  # type: ignore[arg-type]
-    assert copies.known(run, first)[TP].origin == 9, "what was only counted was not compared"  # type: ignore[arg-type]
-    assert copies.known(run, first, counted=True)[TP].origin == 11  # type: ignore[arg-type]
+    records: MemoryRecords = field(default_factory=MemoryRecords)
+
+    def share(self, name: int | str, reached: int) -> None:
+        """What a share of leg 0 has remembered on its way, or was killed with."""
+        known = to_json({TP: Proved(reached, reached, reached)})
+        self.records.set(f"verified/share/{name}", {"leg": 0, "counted": False, "proved": known})
+
+
+@pytest.fixture
+def run() -> Any:
+    return Remembering()
+
+
+FIRST, SECOND = (Leg(n, Side.TARGET, {TP: 0}, {TP: 0}) for n in range(2))
+
+
+def test_memory_of_one_leg_says_nothing_of_another_and_counting_nothing_of_content(run: Any) -> None:
+    copies.settle(run, FIRST, {TP: Proved(9, 9, 9)}, ())
+    assert copies.known(run, FIRST) == {TP: Proved(9, 9, 9)}
+    assert copies.known(run, SECOND) == {}
+    copies.settle(run, FIRST, {TP: Proved(11, 11, 11)}, (), counted=True)
+    assert copies.known(run, FIRST)[TP].origin == 9, "what was only counted was not compared"
+    assert copies.known(run, FIRST, counted=True)[TP].origin == 11
+
+
+def test_where_anything_was_found_nothing_is_believed_any_more(run: Any) -> None:
+    """Else the next run would read on behind what the last one has found."""
+    copies.share_out(run, 2)
+    for name in (copies.ALONE, 0, 1):
+        run.share(name, 600)
+    assert copies.known(run, FIRST)[TP].origin == 600
+    copies.settle(run, FIRST, {}, {TP})
+    assert copies.known(run, FIRST) == {}
+    assert copies.ever_proved(run, FIRST) == set()
+
+
+def test_run_that_shall_read_everything_forgets_what_shares_have_remembered(run: Any) -> None:
+    copies.share_out(run, 1)
+    run.share(copies.ALONE, 600)
+    run.share(0, 700)
+    copies.settle(run, FIRST, {}, ())
+    assert copies.known(run, FIRST)[TP].origin == 700
+    copies.forget(run, FIRST)
+    assert copies.known(run, FIRST) == {}
+    assert copies.ever_proved(run, FIRST) == {TP}, "it was proved once, though it is to be again"
+    run.share(0, 50)
+    assert copies.known(run, FIRST)[TP].origin == 50, "who is killed goes on where it was"
 
 
 def test_results_of_several_blocks_lose_no_count() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from kafka_migration.findings import Finding, accept
@@ -42,11 +42,11 @@ def compare(run: Run) -> StepReport:
 
 def _compared(run: Run, leg: Leg, found: list[Finding]) -> StepReport:
     remade.refuse(run, leg, "comparing what was copied")
-    pairs, before = copies.ranges(run, leg), copies.known(run, leg)
+    pairs, before = copies.ranges(run, leg), copies.trusted(run, leg)
     results = copies.compare(run, leg, pairs, before, copies.ALONE)
     report = judged(run, pairs, results, found)
+    copies.settle(run, leg, *proved(run, pairs, results))
     stop_with(report, "comparing what was copied")
-    copies.keep(run, leg, proved(run, pairs, results))
     return report
 
 
@@ -56,10 +56,11 @@ def judged(
     results: Mapping[TopicPartition, ContentResult],
     found: list[Finding],
     proved_by: str = "",
+    known: Collection[TopicPartition] = (),
 ) -> StepReport:
-    """What comparing showed, as a step's report. `found`: what is told before; `proved_by`: see `judge_content`."""
+    """What comparing showed, as a step's report. `found`: what is told before; the rest: see `judge_content`."""
     compared, again = totals(results), repeats.allowed(run)
-    found = [*found, *judge_content(results, again, proved_by)]
+    found = [*found, *judge_content(results, again, proved_by, known)]
     found += judge_counts(results.values(), at_least_once=again, run_name=run.run_id, docs_folder=run.documents)
     before = sum(r.before for r in results.values())
     since = f", {before:,} of them proved before and not read again" if before else ""
@@ -74,10 +75,11 @@ def judged(
 
 def proved(
     run: Run, pairs: Iterable[RangePair], results: Mapping[TopicPartition, ContentResult]
-) -> dict[TopicPartition, Proved]:
-    """What the results prove, of the partitions of which they prove something."""
+) -> tuple[dict[TopicPartition, Proved], set[TopicPartition]]:
+    """What the results prove; and the partitions of which they prove nothing."""
     again = repeats.allowed(run)
-    return {p.partition: known for p in pairs if (known := results[p.partition].proved(p, again)) is not None}
+    found = {p.partition: results[p.partition].proved(p, again) for p in pairs}
+    return {tp: p for tp, p in found.items() if p is not None}, {tp for tp, p in found.items() if p is None}
 
 
 def totals(results: Mapping[TopicPartition, ContentResult]) -> dict[str, Any]:

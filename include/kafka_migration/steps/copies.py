@@ -6,12 +6,13 @@ goes on where it was. It never says more than was read: a range that has lost it
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from kafka_migration.mirror.legs import Leg
 from kafka_migration.mirror.progress import progress
-from kafka_migration.offsets import Offsets, TopicPartition, Which, read_offsets
+from kafka_migration.offsets import Offsets, TopicPartition, Which, read_offsets, read_several
 from kafka_migration.progress import ProgressLog
 from kafka_migration.run import Run
 from kafka_migration.steps.heads import kept
@@ -56,16 +57,48 @@ def left(pairs: Iterable[RangePair], known: Known) -> list[RangePair]:
 
 def known(run: Run, leg: Leg, counted: bool = False) -> dict[TopicPartition, Proved]:
     """What is proved of the leg, by whichever run. `counted`: also what was only counted on both sides."""
-    names = [ALONE, *range(int(run.records.get(_SHARES) or 0))]
-    shares = [run.records.get(_SHARE.format(name)) for name in names]
-    mine = [s["proved"] for s in shares if s and s["leg"] == leg.number and (counted or not s["counted"])]
+    mine = [s["proved"] for s in _shares(run, leg) if counted or not s["counted"]]
     kept = [run.records.get(_key(leg, only_counted)) or {} for only_counted in ((False, True) if counted else (False,))]
     return furthest(map(from_json, [*mine, *kept]))
 
 
-def keep(run: Run, leg: Leg, proved: Known, counted: bool = False) -> None:
-    """Remember what is proved of the leg, all of it."""
-    run.records.set(_key(leg, counted), to_json(proved))
+def trusted(run: Run, leg: Leg, counted: bool = False) -> dict[TopicPartition, Proved]:
+    """What is proved, and still there. Raises `ClusterError`.
+
+    Until a migration has finished, groups are yet to read the copies: so where the target has lost some since they were
+    compared, all of the partition is looked at again. Afterwards it deletes in its own time.
+    """
+    found = known(run, leg, counted)
+    if run.current.finished or not found:
+        return found
+    starts, ends = read_several(run.clusters.destination, found, (Which.START, Which.END)).values()
+    return {tp: proved for tp, proved in found.items() if starts[tp] <= leg.onto[tp] and ends[tp] >= proved.destination}
+
+
+def settle(run: Run, leg: Leg, proved: Known, doubtful: Collection[TopicPartition], counted: bool = False) -> None:
+    """Remember what a look at the leg has proved. Of the `doubtful` nothing that was known is believed any more."""
+    for only_counted in (False, True):
+        kept = from_json(run.records.get(_key(leg, only_counted)) or {})
+        shares = [from_json(s["proved"]) for s in _shares(run, leg) if s["counted"] is only_counted]
+        now = {tp: p for tp, p in furthest([kept, *shares]).items() if tp not in doubtful}
+        now = furthest([now, proved]) if only_counted is counted else now
+        run.records.set(_key(leg, only_counted), to_json(now) or None)
+        if not only_counted:
+            once = (ever_proved(run, leg) | now.keys()) - set(doubtful)
+            run.records.set(_ever(leg), sorted(map(str, once)))
+    _drop_shares(run)
+
+
+def ever_proved(run: Run, leg: Leg) -> set[TopicPartition]:
+    """The partitions of which something was compared and found equal, also where it is to be compared once more."""
+    return set(map(TopicPartition.parse, run.records.get(_ever(leg)) or ()))
+
+
+def forget(run: Run, leg: Leg) -> None:
+    """Begin anew."""
+    for only_counted in (False, True):
+        run.records.set(_key(leg, only_counted), None)
+    _drop_shares(run)
 
 
 def share_out(run: Run, count: int) -> None:
@@ -109,6 +142,25 @@ ALONE = "alone"
 
 _SHARES = "verified/shares"
 _SHARE = "verified/share/{}"
+
+
+def _ever(leg: Leg) -> str:
+    return f"verified/leg/{leg.number}/ever"
+
+
+def _names(run: Run) -> list[int | str]:
+    return [ALONE, *range(int(run.records.get(_SHARES) or 0))]
+
+
+def _shares(run: Run, leg: Leg) -> list[Mapping[str, Any]]:
+    """What each share of the last runs has remembered of the leg."""
+    found = (run.records.get(_SHARE.format(name)) for name in _names(run))
+    return [share for share in found if share is not None and share["leg"] == leg.number]
+
+
+def _drop_shares(run: Run) -> None:
+    for name in _names(run):
+        run.records.set(_SHARE.format(name), None)
 
 
 def _key(leg: Leg, counted: bool) -> str:

@@ -10,13 +10,17 @@ from dataclasses import replace
 
 from kafka_migration.findings import Finding, Status
 from kafka_migration.groups.commits import committed
-from kafka_migration.offsets import TopicPartition, Which, read_several
+from kafka_migration.offsets import OffsetRange, TopicPartition, Which, read_several
 from kafka_migration.passes import some
 from kafka_migration.report import Table
 from kafka_migration.run import Run
 from kafka_migration.steps.common import goes_on_from
 from kafka_migration.topics.describe import topic_names
+from kafka_migration.topics.ids import topic_ids
 from kafka_migration.verification.coverage import CoverageRow
+from kafka_migration.visible import first_visible
+
+_LOST = "it was made anew or truncated: what was written there since the migration is lost; the source has none of it"
 
 Counts = Mapping[TopicPartition, tuple[Sequence[int], Sequence[int], bool]]
 """By partition: marks, the visible messages between neighbouring ones, and whether all was read."""
@@ -25,27 +29,85 @@ Counts = Mapping[TopicPartition, tuple[Sequence[int], Sequence[int], bool]]
 def progress(run: Run) -> tuple[Table, list[Finding]]:
     """Of every group and partition: where it went on, what it has committed, what is left. By offsets alone.
 
-    Offsets are an upper bound of messages: markers of transactions and what compaction removed have some too.
+    Offsets are an upper bound of messages: markers of transactions and what compaction removed have some too. What was
+    still unread when it was looked at last is remembered: by that is judged what has been deleted since.
     """
     cluster, current = run.clusters.target, run.current
     groups = [group for group, c in run.plan.groups.items() if c.offsets == "group"]
-    began = {group: at for group in groups if (at := _there(run, goes_on_from(current, group)))}
+    began = {group: at for group in groups if (at := goes_on_from(current, group))}
+    there = topic_names(cluster)
+    gone = {tp.topic for at in began.values() for tp in at} - there
+    began = {group: {tp: b for tp, b in at.items() if tp.topic in there} for group, at in began.items()}
     commits = committed(cluster, began)
-    offsets = read_several(cluster, {tp for at in began.values() for tp in at}, (Which.START, Which.END))
+    partitions = {tp for at in began.values() for tp in at}
+    offsets = read_several(cluster, partitions, (Which.START, Which.END, Which.STABLE))
+    reached = {g: {tp: commits[g].get(tp, begin) for tp, begin in at.items()} for g, at in began.items()}
+    unread = _unread(run, reached, offsets) if run.level != "offsets" else {}
+    before: Mapping[str, Mapping[str, Sequence[int | None]]] = run.records.get(_unread_key(run)) or {}
     rows, found = [], []
     for group, at in sorted(began.items()):
-        lost, back = [], []
+        told = _Told(group)
         for tp, begin in sorted(at.items()):
-            commit, start, end = commits[group].get(tp), offsets[Which.START][tp], offsets[Which.END][tp]
-            reached = begin if commit is None else commit
-            rows.append((group, str(tp), begin, commit, end, max(0, end - reached)))
-            if reached < start:
-                lost.append(f"offsets {reached:,} to {start:,} of {tp}")
-            elif reached < begin:
-                back.append(f"{tp} to {reached:,}, before {begin:,}")
-        found += _told(group, at, lost, back)
+            start, end, commit = offsets[Which.START][tp], offsets[Which.END][tp], commits[group].get(tp)
+            rows.append((group, str(tp), begin, commit, end, max(0, end - reached[group][tp])))
+            told.judge(tp, begin, commit, (start, end), before.get(group, {}).get(str(tp)))
+        found += told.findings(len(at))
+    found += [
+        Finding(
+            f"group-onward/{topic}",
+            Status.FAIL,
+            "the topic is not on the target any more, and groups were moved to it",
+            "every topic that was moved",
+            "find out who has deleted it; what its groups had not read is lost to them",
+        )
+        for topic in sorted(gone)
+    ]
+    if unread and not any(f.stops for f in found):
+        run.records.set(_unread_key(run), unread)
     columns = ("group", "partition", "went on at", "committed", "end", "offsets to read, at most")
     return Table("Groups on the target", columns, tuple(rows)), found
+
+
+def counted(run: Run) -> list[CoverageRow]:
+    """Every row that the migration has counted, as it was counted last."""
+    first, last = run.current.note("coverage") or (), run.records.get(_coverage_key(run)) or ()
+    known = {(row["topic"], row["partition"], row["group"]): row for row in (*first, *last)}
+    return [CoverageRow(**row) for row in known.values()]
+
+
+def remember(run: Run, rows: Sequence[CoverageRow]) -> None:
+    """So the next look need not count it again; and the ids of the topics that were looked at."""
+    run.records.set(_coverage_key(run), [row.to_json() for row in rows])
+    run.records.set(_ids_key(run), topic_ids(run.clusters.target, {row.topic for row in rows}))
+
+
+def cut(run: Run, rows: Sequence[CoverageRow]) -> list[Finding]:
+    """A FAIL for each topic that was made anew on the target, or truncated, since it was counted last."""
+    before: Mapping[str, str] = run.records.get(_ids_key(run)) or {}
+    now = topic_ids(run.clusters.target, before)
+    ends = {(row.topic, row.partition): row.destination_end for row in counted(run)}
+    found = [
+        Finding(
+            f"target-cut/{topic}",
+            Status.FAIL,
+            f"has the id {now[topic]} on the target" if topic in now else "is not on the target",
+            f"the topic that was looked at before, of id {known}",
+            _LOST,
+        )
+        for topic, known in sorted(before.items())
+        if now.get(topic) != known
+    ]
+    short = {(r.topic, r.partition): r for r in rows if r.destination_end < ends[r.topic, r.partition]}
+    return found + [
+        Finding(
+            f"target-cut/{topic}/{number}",
+            Status.FAIL,
+            f"ends at {row.destination_end:,} on the target",
+            f"at least {ends[topic, number]:,}, where it ended before",
+            _LOST,
+        )
+        for (topic, number), row in sorted(short.items())
+    ]
 
 
 def rows_now(run: Run, counted: Sequence[CoverageRow]) -> tuple[list[CoverageRow], dict[TopicPartition, list[int]]]:
@@ -55,7 +117,9 @@ def rows_now(run: Run, counted: Sequence[CoverageRow]) -> tuple[list[CoverageRow
     """
     cluster = run.clusters.target
     there = topic_names(cluster)
-    rows = [row for row in counted if row.topic in there]
+    rows = [
+        row for row in counted if row.topic in there
+    ]  # one that is gone is told by `progress`, and stays remembered
     commits = committed(cluster, {row.group for row in rows})
     partitions = {TopicPartition(row.topic, row.partition) for row in rows}
     offsets = read_several(cluster, partitions, (Which.START, Which.STABLE))
@@ -66,6 +130,8 @@ def rows_now(run: Run, counted: Sequence[CoverageRow]) -> tuple[list[CoverageRow
         commit, start, end = commits[row.group].get(tp), offsets[Which.START][tp], offsets[Which.STABLE][tp]
         goes_on = not run.full and _goes_on(row, commit)
         from_ = row.destination_commit if goes_on and row.destination_commit is not None else row.seed
+        if goes_on and not row.destination_left:  # nothing is visible up to where it ended then
+            from_ = max(from_, min(start, row.destination_end))
         new = replace(
             row,
             counted_from=from_,
@@ -122,34 +188,103 @@ def _goes_on(row: CoverageRow, commit: int | None) -> bool:
     return known is not None and known >= row.seed and commit is not None and commit >= known
 
 
-def _there(run: Run, offsets: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
-    names = topic_names(run.clusters.target)
-    return {tp: at for tp, at in offsets.items() if tp.topic in names}
+def _unread(
+    run: Run, reached: Mapping[str, Mapping[TopicPartition, int]], offsets: Mapping[Which, Mapping[TopicPartition, int]]
+) -> dict[str, dict[str, tuple[int, int | None]]]:
+    """By group and partition: up to where was looked, and the first visible message that it has not read."""
+    lowest: dict[TopicPartition, list[int]] = {}
+    for at in reached.values():
+        for tp, offset in at.items():
+            lowest.setdefault(tp, []).append(max(offset, offsets[Which.START][tp]))
+    found: dict[tuple[TopicPartition, int], int | None] = {}
+    while lowest:  # a round for each group that stands elsewhere
+        ranges = [OffsetRange(tp, spots.pop(), offsets[Which.STABLE][tp]) for tp, spots in lowest.items()]
+        lowest = {tp: spots for tp, spots in lowest.items() if spots}
+        wanted = [r for r in ranges if (r.partition, r.start) not in found]
+        seen = first_visible(run.clusters.target, wanted)
+        found |= {(r.partition, r.start): seen[r.partition].first for r in wanted}
+    stable = offsets[Which.STABLE]
+    return {
+        group: {str(tp): (stable[tp], found[tp, max(at[tp], offsets[Which.START][tp])]) for tp in at}
+        for group, at in reached.items()
+    }
 
 
-def _told(group: str, at: Mapping[TopicPartition, int], lost: Sequence[str], back: Sequence[str]) -> list[Finding]:
-    found = []
-    if lost:
-        found.append(
-            Finding(
-                f"group-onward/{group}",
-                Status.FAIL,
-                f"deleted before it read them: {some(lost)}",
-                "it reads everything on the target from where it went on",
-                "these messages are lost to the group: raise retention.ms there, and compare with the application's own"
-                " records",
+class _Told:
+    """What is said of one group."""
+
+    def __init__(self, group: str) -> None:
+        self._group = group
+        self._lost: list[str] = []
+        self._unknown: list[str] = []
+        self._back: list[str] = []
+        self._cut: list[str] = []
+        self._nowhere: list[str] = []
+
+    def judge(
+        self,
+        tp: TopicPartition,
+        begin: int,
+        commit: int | None,
+        there: tuple[int, int],
+        before: Sequence[int | None] | None,
+    ) -> None:
+        """`there`: start and end of the partition. `before`: what `_unread` said of it last."""
+        start, end = there
+        reached = begin if commit is None else commit
+        if commit is None:
+            self._nowhere.append(f"{tp}, where it was set to {begin:,}")
+        if reached > end:
+            self._cut.append(f"{tp} at {reached:,}, which ends at {end:,}")
+        elif reached < start:
+            deleted = f"offsets {reached:,} to {start:,} of {tp}"
+            seen_to, unread = before if before else (None, None)
+            if unread is not None and reached <= unread < start:
+                self._lost.append(deleted)
+            elif seen_to is None or unread is not None or seen_to < start:
+                self._unknown.append(deleted)
+        elif reached < begin:
+            self._back.append(f"{tp} to {reached:,}, before {begin:,}")
+
+    def findings(self, partitions: int) -> list[Finding]:
+        group = f"group-onward/{self._group}"
+        expected = "it reads everything on the target from where it went on"
+        apart = "raise retention.ms there, and compare with the application's own records"
+        found = []
+        if self._cut:
+            seen = f"has committed more than there is: {some(self._cut)}"
+            found.append(Finding(group, Status.FAIL, seen, expected, _LOST))
+        if self._lost:
+            seen = f"deleted before it read them: {some(self._lost)}"
+            found.append(Finding(group, Status.FAIL, seen, expected, f"they are lost to the group: {apart}"))
+        if self._unknown:
+            seen = f"deleted, and whether there was something to read nobody looked at before: {some(self._unknown)}"
+            found.append(Finding(group, Status.INCONCLUSIVE, seen, expected, apart))
+        if self._nowhere:
+            seen = f"has no commit any more: {some(self._nowhere)}"
+            told = "its offsets have expired or were deleted: set them again before it starts, or it starts anywhere"
+            found.append(Finding(group, Status.WARN, seen, expected, told))
+        if self._back:
+            told = "whoever did so has it read messages again that it had read on the source"
+            found.append(
+                Finding(
+                    f"group-set-back/{self._group}",
+                    Status.WARN,
+                    f"was set back: {some(self._back)}",
+                    "it reads on from where it was moved to",
+                    told,
+                )
             )
-        )
-    if back:
-        found.append(
-            Finding(
-                f"group-set-back/{group}",
-                Status.WARN,
-                f"was set back: {some(back)}",
-                "it reads on from where it was moved to",
-                "whoever did so has it read messages again that it had read on the source",
-            )
-        )
-    return found or [
-        Finding(f"group-onward/{group}", Status.PASS, f"reads on from where it was moved to, {len(at)} partitions")
-    ]
+        return found or [Finding(group, Status.PASS, f"reads on from where it was moved to, {partitions} partitions")]
+
+
+def _coverage_key(run: Run) -> str:
+    return f"verified/pass/{run.current.number}/coverage"
+
+
+def _ids_key(run: Run) -> str:
+    return f"verified/pass/{run.current.number}/ids"
+
+
+def _unread_key(run: Run) -> str:
+    return f"verified/pass/{run.current.number}/unread"

@@ -12,159 +12,172 @@ from dataclasses import replace
 from heapq import heappop, heappush
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from kafka_migration.checks.services import is_going_back
-from kafka_migration.errors import Refused
-from kafka_migration.findings import accept
-from kafka_migration.mirror.legs import Leg
+from kafka_migration.findings import Finding, accept
+from kafka_migration.mirror.legs import Leg, Legs
 from kafka_migration.offsets import TopicPartition
 from kafka_migration.report import StepReport, Table
 from kafka_migration.run import Run
 from kafka_migration.steps import content, copies, onward, remade
 from kafka_migration.steps.common import stop_with
 from kafka_migration.steps.coverage import coverage_table
+from kafka_migration.steps.job import Found, Job, Results, all_found, begin, begun, forget, keep
 from kafka_migration.steps.mirroring import leg_of
-from kafka_migration.steps.sampling import sampled, share_of, told
+from kafka_migration.steps.sampling import chosen, compare_blocks, told
 from kafka_migration.steps.spans import spans
 from kafka_migration.steps.verifying import nothing_yet, still_there
-from kafka_migration.verification.coverage import CoverageRow, totals
+from kafka_migration.verification.coverage import totals
 from kafka_migration.verification.differences import ContentResult, RangePair
 from kafka_migration.verification.expectations import judge_coverage
-from kafka_migration.verification.proved import Known, Proved
+from kafka_migration.verification.proved import Proved
 from kafka_migration.verification.suite import data_docs_page
 from kafka_migration.visible import count_between
 
 _MOST_SHARES = 32
 _WORTH_A_SHARE = 2_000_000  # offsets: a task of its own takes seconds to start, and reads about so many in ten
-_RUN = "verified/run"
-_FOUND = "verified/found/{}"
-_RESULTS = TypeAdapter(list[tuple[RangePair, ContentResult]])
+_REMEMBERED = ("counts", "content")
+"""The levels that look at all messages: what they prove need not be read again."""
 
 
 def ranges(run: Run) -> StepReport:
     """Fix what is looked at, and divide what is to be read of it by its size.
 
     `data["shares"]`: the arguments of `compare`, one for each task; at least one. Raises `FindingsFailed`,
-    `ClusterError`.
+    `ClusterError`, `MirrorError`.
     """
     leg, why = _subject(run)
-    if why is not None:
-        run.records.set(_RUN, {"run_id": run.run_id, "why": why})
-        return StepReport(f"nothing to verify: {why}", data={"shares": [{"number": 0}]})
-    begun: dict[str, Any] = {"run_id": run.run_id, "level": run.level, "seed": run.seed, "why": None}
-    report = StepReport(data={"level": run.level})
+    job = Job(run.run_id, run.current.number, why or "")
     sizes: dict[TopicPartition, int] = {}
-    if leg is not None:
+    report = StepReport()
+    if why is None and leg is not None:
         remade.refuse(run, leg, "looking at what was copied")
-        pairs, before = copies.ranges(run, leg), _known(run, leg)
-        copies.keep(run, leg, before, _only_counts(run))
-        new = _new(run, leg, pairs, before)
-        share = share_of(run) if run.level == "sample" else 1.0
-        sizes = {p.partition: int(share * _size(p)) for p in new}
-        report.tables = [_ranges_table(run, pairs, sizes)]
-    if not run.plan.copies and run.level in ("counts", "content"):
-        rows, marks = onward.rows_now(run, _counted(run))
-        begun["rows"] = [row.to_json() for row in rows]
-        begun["marks"] = {str(tp): found for tp, found in marks.items()}
-        sizes = {tp: found[-1] - found[0] for tp, found in marks.items()}
+        job = _of_copies(run, leg, job)
+        new = copies.left(job.pairs, _known(run, leg)) if run.level in _REMEMBERED else job.pairs
+        for pair in new:
+            sizes[pair.partition] = sizes.get(pair.partition, 0) + (_size(pair) if run.level != "offsets" else 0)
+        report.tables = [_ranges_table(run, job.pairs, sizes)]
+        if leg.number:
+            report.notes = ["what an earlier migration of this plan has copied lies before these ranges"]
+    elif why is None and run.level in _REMEMBERED:
+        job = _of_groups(run, job)
+        sizes = {TopicPartition.parse(text): found[-1] - found[0] for text, found in job.marks.items()}
     shares = _divide(sizes)
     copies.share_out(run, len(shares))
-    run.records.set(_RUN, {**begun, "shares": len(shares)})
-    report.data["shares"] = [
-        {"number": number, "partitions": [str(tp) for tp in sorted(mine)]} for number, mine in enumerate(shares)
-    ]
-    total = sum(sizes.values())
-    report.summary = f"{total:,} offsets of {len(sizes)} partitions to read in {len(shares)} shares, level {run.level}"
+    begin(run, replace(job, shares=len(shares)))
+    report.data = {
+        "shares": [
+            {"number": number, "partitions": [str(tp) for tp in sorted(mine)]} for number, mine in enumerate(shares)
+        ]
+    }
+    report.summary = (
+        f"nothing to verify: {why}"
+        if why is not None
+        else f"{sum(sizes.values()):,} offsets of {len(sizes)} partitions to read in {len(shares)} shares, level"
+        f" {run.level}"
+    )
     return report
 
 
 def compare(run: Run, share: Mapping[str, Any]) -> StepReport:
     """Read one share, and keep what it shows. What differs is no error here: `proof` judges all shares together."""
-    begun = _begun(run)
-    if begun["why"] is not None:
-        return StepReport("nothing to verify")
-    run = _at_its_rate(run, begun["shares"])
-    number = int(share["number"])
+    job, number = begun(run), int(share["number"])
+    run = _at_its_rate(run, job.shares)
     mine = {TopicPartition.parse(text) for text in share["partitions"]}
-    leg, _ = _subject(run)
-    if leg is None:
-        marks = {TopicPartition.parse(text): found for text, found in begun.get("marks", {}).items()}
-        counts = count_between(run.clusters.target, {tp: marks[tp] for tp in mine})
-        _keep(run, number, counts={str(tp): [numbers, complete] for tp, (numbers, complete) in counts.items()})
+    if job.leg is None:
+        counts = count_between(run.clusters.target, {tp: job.marks[str(tp)] for tp in mine})
+        keep(run, number, Found(run.run_id, counts={str(tp): found for tp, found in counts.items()}))
         read = sum(sum(numbers) for numbers, _ in counts.values())
         return StepReport(f"{read:,} messages of {len(mine)} partitions counted on the target")
-    pairs = [p for p in copies.ranges(run, leg) if p.partition in mine]
-    kept: dict[str, Any] = {}
+    pairs = [p for p in job.pairs if p.partition in mine] if run.level != "offsets" else []
     if run.level == "sample":
-        found = sampled(run, leg, copies.ranges(run, leg), pairs)
-        results, kept["blocks"] = found.results, found.total
+        results = compare_blocks(run, pairs)
     else:
+        leg = _leg(run, job)
         compared = copies.compare(run, leg, pairs, _known(run, leg), number, _only_counts(run))
         results = [(p, compared[p.partition]) for p in pairs]
-    _keep(run, number, **kept, results=_RESULTS.dump_python(list(results), mode="json"))
+    keep(run, number, Found(run.run_id, results))
     equal, different = sum(r.equal for _, r in results), sum(r.different for _, r in results)
     are = "are on both clusters" if _only_counts(run) else "are equal"
-    return StepReport(f"{equal:,} messages of {len(pairs)} partitions {are}, {different:,} differ")
+    return StepReport(f"{equal:,} messages of {len(mine)} partitions {are}, {different:,} differ")
 
 
 def proof(run: Run) -> StepReport:
     """What all shares have shown, and how far the groups have read since. Raises `FindingsFailed`."""
-    begun = _begun(run)
-    if begun["why"] is not None:
-        return StepReport(f"nothing to verify: {begun['why']}", notes=[f"level {run.level}"])
-    shares = [_found(run, number) for number in range(begun["shares"])]
-    leg, _ = _subject(run)
-    report = StepReport() if leg is None else _proof_of_copies(run, leg, shares)
+    job = begun(run)
+    if job.why:
+        return StepReport(f"nothing to verify: {job.why}")
+    shares = all_found(run, job)
+    report = StepReport() if job.leg is None else _proof_of_copies(run, job, shares)
     if run.current.finished:
         table, found = onward.progress(run)
         report.tables.append(table)
         report.findings += accept(found, run.plan.acceptances)
-    if "rows" in begun:
-        _prove_coverage(run, begun, shares, report)
+    if job.rows:
+        _prove_coverage(run, job, shares, report)
     report.data["level"] = run.level
     report.summary = report.summary or f"{len(report.findings)} findings"
+    forget(run, job)
     stop_with(report, "verifying what was moved")
     return report
 
 
-def _proof_of_copies(run: Run, leg: Leg, shares: Sequence[Mapping[str, Any]]) -> StepReport:
-    finished = run.current.finished
-    proved_by = str(finished["run_id"]) if finished else ""
+def _of_copies(run: Run, leg: Leg, job: Job) -> Job:
+    """What of the copies is looked at. What is proved is forgotten first, where all shall be read again."""
+    pairs = copies.ranges(run, leg)
+    copies.settle(run, leg, {}, ())
+    proved = sorted(map(str, copies.ever_proved(run, leg)))
+    if run.full and run.level in _REMEMBERED:
+        copies.forget(run, leg)
+    blocks = 0
+    if run.level == "sample":
+        pairs, blocks = chosen(run, leg, pairs)
+    return replace(job, leg=leg.number, ended=leg.ended, pairs=pairs, blocks=blocks, proved=proved)
+
+
+def _of_groups(run: Run, job: Job) -> Job:
+    rows, marks = onward.rows_now(run, onward.counted(run))
+    return replace(job, rows=rows, marks={str(tp): found for tp, found in marks.items()})
+
+
+def _proof_of_copies(run: Run, job: Job, shares: Sequence[Found]) -> StepReport:
+    leg, finished = _leg(run, job), run.current.finished
     if run.level == "offsets":
-        table, found = spans(run, copies.ranges(run, leg))
+        table, found = spans(run, job.pairs)
         report = StepReport(f"{len(table.rows)} partitions, by offsets alone", [table], findings=found)
         report.findings = accept(found, run.plan.acceptances)
     else:
-        results = [one for share in shares for one in _RESULTS.validate_python(share["results"])]
+        results = [one for share in shares for one in share.results]
+        if {p.partition for p, _ in results} != {p.partition for p in job.pairs}:
+            raise RuntimeError("the shares hold not what was to be looked at: this is a fault of this code")
+        merged = _merged(results)
+        pairs, found_of = [p for p, _ in merged], {p.partition: r for p, r in merged}
+        known = [TopicPartition.parse(text) for text in job.proved]
+        report = content.judged(run, pairs, found_of, [], str(finished["run_id"]) if finished else "", known)
+        proved, doubtful = content.proved(run, pairs, found_of)
+        # A sample proves nothing of the rest; a difference in it ends the belief in what was proved before.
+        copies.settle(run, leg, proved if run.level in _REMEMBERED else {}, doubtful, _only_counts(run))
         if run.level == "sample":
-            report = _of_sample(run, results, next((s["blocks"] for s in shares), 0), proved_by)
-        else:
-            pairs, by_partition = [p for p, _ in results], {p.partition: r for p, r in results}
-            report = content.judged(run, pairs, by_partition, [], proved_by)
-            proved = content.proved(run, pairs, by_partition)
-            copies.keep(run, leg, {**_known(run, leg), **proved}, _only_counts(run))
-    if leg.ended:
+            report.findings = [_in_sample(f) for f in report.findings]
+            report.findings.append(told(run, results, job.blocks))
+            report.summary += ", in the sample"
+    if job.ended:
         report.findings += accept(still_there(run), run.plan.acceptances)
     else:
         report.summary += ", as far as the mirror has copied"
     return report
 
 
-def _of_sample(run: Run, results: Sequence[tuple[RangePair, ContentResult]], blocks: int, proved_by: str) -> StepReport:
+def _in_sample(finding: Finding) -> Finding:
+    return replace(finding, seen=f"{finding.seen}, in the sample") if finding.id.startswith("content/") else finding
+
+
+def _merged(results: Results) -> Results:
     """The blocks of one partition told as one."""
     merged: dict[TopicPartition, tuple[RangePair, ContentResult]] = {}
     for pair, result in results:
         known = merged.get(pair.partition)
         merged[pair.partition] = (pair, result) if known is None else (_joined(known[0], pair), known[1].joined(result))
-    by_partition = {tp: result for tp, (_, result) in merged.items()}
-    report = content.judged(run, [pair for pair, _ in merged.values()], by_partition, [], proved_by)
-    report.findings = [
-        replace(f, seen=f"{f.seen}, in the sample") if f.id.startswith("content/") else f for f in report.findings
-    ]
-    report.findings.append(told(run, results, blocks))
-    report.summary += ", in the sample"
-    return report
+    return list(merged.values())
 
 
 def _joined(one: RangePair, other: RangePair) -> RangePair:
@@ -177,21 +190,21 @@ def _joined(one: RangePair, other: RangePair) -> RangePair:
     )
 
 
-def _prove_coverage(
-    run: Run, begun: Mapping[str, Any], shares: Sequence[Mapping[str, Any]], report: StepReport
-) -> None:
+def _prove_coverage(run: Run, job: Job, shares: Sequence[Found], report: StepReport) -> None:
     """What the groups have read on the target since their seeds, exactly; remembered where nothing is wrong."""
-    counts: dict[TopicPartition, tuple[list[int], list[int], bool]] = {}
-    for share in shares:
-        for text, (numbers, complete) in share.get("counts", {}).items():
-            counts[TopicPartition.parse(text)] = (begun["marks"][text], numbers, complete)
-    rows = onward.reread([CoverageRow(**row) for row in begun["rows"]], counts)
-    found = accept(judge_coverage(rows, run_name=run.run_id, docs_folder=run.documents), run.plan.acceptances)
+    counts = {
+        TopicPartition.parse(text): (job.marks[text], numbers, complete)
+        for share in shares
+        for text, (numbers, complete) in share.counts.items()
+    }
+    rows = onward.reread(job.rows, counts)
+    found = [*onward.cut(run, rows), *judge_coverage(rows, run_name=run.run_id, docs_folder=run.documents)]
+    found = accept(found, run.plan.acceptances)
     report.tables.append(coverage_table(run, rows, "counted now"))
     report.findings += found
     report.data |= {"coverage": [row.to_json() for row in rows], **totals(rows), **data_docs_page(run.documents)}
     if not any(f.stops for f in found):
-        run.records.set(_coverage_key(run), [row.to_json() for row in rows])
+        onward.remember(run, rows)
     report.summary = f"{len(rows)} rows: {totals(rows)['destination_visible']:,} messages on the target since the seeds"
 
 
@@ -219,15 +232,14 @@ def _at_its_rate(run: Run, shares: int) -> Run:
     return replace(run, clusters=replace(clusters, source=source, target=target))
 
 
-def _new(run: Run, leg: Leg, pairs: Sequence[RangePair], before: Known) -> Sequence[RangePair]:
-    """What is to be read."""
-    if run.level == "offsets":
-        return []
-    return pairs if run.level == "sample" else copies.left(pairs, before)
+def _leg(run: Run, job: Job) -> Leg:
+    assert job.leg is not None
+    return Legs(run.records).all()[job.leg]
 
 
 def _known(run: Run, leg: Leg) -> dict[TopicPartition, Proved]:
-    return {} if run.full else copies.known(run, leg, _only_counts(run))
+    """What need not be read. Where all shall be, `ranges` has forgotten what was proved before this run."""
+    return copies.trusted(run, leg, _only_counts(run))
 
 
 def _only_counts(run: Run) -> bool:
@@ -274,31 +286,3 @@ def _ranges_table(run: Run, pairs: Sequence[RangePair], sizes: Mapping[TopicPart
             for p in pairs
         ),
     )
-
-
-def _counted(run: Run) -> list[CoverageRow]:
-    """What was counted last, by a verification or the migration."""
-    kept = run.records.get(_coverage_key(run)) or run.current.note("coverage") or ()
-    return [CoverageRow(**row) for row in kept]
-
-
-def _coverage_key(run: Run) -> str:
-    return f"verified/pass/{run.current.number}/coverage"
-
-
-def _begun(run: Run) -> Mapping[str, Any]:
-    begun: Mapping[str, Any] | None = run.records.get(_RUN)
-    if begun is None or begun["run_id"] != run.run_id:
-        raise Refused("another verification has begun since this one: trigger a new one")
-    return begun
-
-
-def _keep(run: Run, number: int, **found: Any) -> None:
-    run.records.set(_FOUND.format(number), {"run_id": run.run_id, **found})
-
-
-def _found(run: Run, number: int) -> Mapping[str, Any]:
-    found: Mapping[str, Any] | None = run.records.get(_FOUND.format(number))
-    if found is None or found["run_id"] != run.run_id:
-        raise Refused(f"share {number} has not been read: clear the task `compare` of that number")
-    return found

@@ -6,11 +6,9 @@ clusters still are what was proved, and names what has parted from it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 from kafka_migration.checks.services import is_going_back
-from kafka_migration.evidence.words import moment
 from kafka_migration.findings import Finding, Status, accept
 from kafka_migration.groups.describe import describe_groups
 from kafka_migration.offsets import Which, read_several
@@ -19,7 +17,7 @@ from kafka_migration.report import StepReport
 from kafka_migration.run import Run
 from kafka_migration.sides import Side
 from kafka_migration.steps.closing import closing_look
-from kafka_migration.steps.common import moved_topics, recorded_points, stop_with
+from kafka_migration.steps.common import moved_topics, stop_with
 from kafka_migration.steps.mirroring import leg_of
 from kafka_migration.steps.suite_files import suite_files
 from kafka_migration.topics.acls import acls
@@ -40,16 +38,18 @@ def nothing_yet(run: Run) -> str | None:
 def drift(run: Run) -> StepReport:
     """What has parted since the migration. Raises `FindingsFailed` where something has gone back to the source.
 
-    Settings that differ are a WARN: whoever runs the target may change them. Whether the source can be given up is
-    said with its reasons.
+    Settings that differ are a WARN: whoever runs the target may change them.
     """
     why = nothing_yet(run)
     if why is not None:
         return StepReport(f"nothing to verify yet: {why}")
     report = closing_look(run)
     found = [*report.findings, *_groups_on_source(run), *_topics(run), *_acls(run)]
-    report.findings = accept([*suite_files(run), *found, _decommission(run, found)], run.plan.acceptances)
-    report.summary = report.findings[-1].seen
+    report.findings = accept([*suite_files(run), *found], run.plan.acceptances)
+    parted = [f.id for f in report.findings if f.status is not Status.PASS]
+    report.summary = (
+        f"parted since the migration: {some(parted)}" if parted else "nothing has parted since the migration"
+    )
     report.data = {"topics": len(moved_topics(run.current))}
     stop_with(report, "looking for what has parted since the migration")
     return report
@@ -140,18 +140,3 @@ def _acls(run: Run) -> list[Finding]:
         Finding(f"acl/{resource}", Status.WARN, some(rules), "the same ACLs on both clusters", advice)
         for resource, rules in sorted(parted.items())
     ] or [Finding("acl/all", Status.PASS, f"{len(here.acls)} ACLs are the same on both clusters")]
-
-
-def _decommission(run: Run, found: Iterable[Finding]) -> Finding:
-    """Whether the source could be given up: nothing is written there, and nobody reads there."""
-    against = [f.id for f in found if f.stops]
-    frozen = [points[-1].at for points in recorded_points(run.graph, run.current).values()]
-    since = f"nothing was written to the source since {moment(max(frozen))}" if frozen else "nothing was written there"
-    if against:
-        return Finding(
-            "decommission/source",
-            Status.WARN,
-            f"not safe to decommission the source, because of {some(against)}",
-            "nothing is written to the source, and nobody reads it",
-        )
-    return Finding("decommission/source", Status.PASS, f"safe to decommission the source: {since}, and nobody reads it")

@@ -8,7 +8,7 @@ to tell which extras are copies, and what the differences look like.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -23,8 +23,9 @@ from kafka_migration.verification.comparison import DESTINATION, ORIGIN, Compari
 from kafka_migration.verification.differences import ContentResult, Difference, Kind, RangePair
 from kafka_migration.verification.digest import digest
 from kafka_migration.verification.in_order import InOrder
+from kafka_migration.verification.kept import no_more_kept
 from kafka_migration.verification.proved import Proved
-from kafka_migration.verification.side_by_side import NamedCluster, range_of, read_both
+from kafka_migration.verification.side_by_side import NamedCluster, copied_range, range_of, read_both
 
 __all__ = ["ContentResult", "Difference", "Kind", "RangePair", "compare_content", "judge_content"]
 
@@ -56,7 +57,7 @@ def compare_content(
         NamedCluster(destination, {p.partition: replace(p.partition, topic=p.copy) for p in pairs if p.copy}),
     )
     with ThreadPoolExecutor(2) as pool:
-        deleted = _deleted(clusters, pairs, pool)
+        deleted = no_more_kept(clusters, pairs, pool)
         whole = [p for p in pairs if p.partition not in deleted]
         held = max(_LEAST, _HELD // max(1, len(whole)))
         comparisons: dict[TopicPartition, Comparison] = {
@@ -68,17 +69,20 @@ def compare_content(
 
 
 def judge_content(
-    results: Mapping[TopicPartition, ContentResult], at_least_once: bool = False, proved_by: str = ""
+    results: Mapping[TopicPartition, ContentResult],
+    at_least_once: bool = False,
+    proved_by: str = "",
+    proved: Collection[TopicPartition] = (),
 ) -> list[Finding]:
     """One finding a topic: PASS with the count, FAIL with the first differences, INCONCLUSIVE if not all was read.
 
-    `at_least_once`: messages that are only repeated are a WARN. `proved_by`: the run that has compared all of it
-    before, so that what is not kept any more needs no proof.
+    `at_least_once`: messages that are only repeated are a WARN. `proved`: partitions that were compared whole before,
+    `proved_by` which run at the latest, so that what is not kept of them any more needs no proof.
     """
     by_topic: dict[str, list[ContentResult]] = {}
     for tp, result in sorted(results.items()):
         by_topic.setdefault(tp.topic, []).append(result)
-    return [_judge(topic, mine, at_least_once, proved_by) for topic, mine in by_topic.items()]
+    return [_judge(topic, mine, at_least_once, proved_by, frozenset(proved)) for topic, mine in by_topic.items()]
 
 
 def _told(
@@ -102,8 +106,14 @@ def _told(
     return tell
 
 
-def _judge(topic: str, results: Sequence[ContentResult], at_least_once: bool, proved_by: str) -> Finding:
-    if any(r.counted for r in results):
+def _judge(
+    topic: str,
+    results: Sequence[ContentResult],
+    at_least_once: bool,
+    proved_by: str,
+    proved: Collection[TopicPartition],
+) -> Finding:
+    if any(r.counted for r in results) and not any(r.deleted and r.partition not in proved for r in results):
         return _judge_counted(topic, results, at_least_once)
     different = sum(r.different for r in results)
     equal = sum(r.equal for r in results)
@@ -120,8 +130,8 @@ def _judge(topic: str, results: Sequence[ContentResult], at_least_once: bool, pr
             "a missing or altered message cannot be mended in place: look who else writes to the topic, take the"
             " migration back, empty the topic and copy it again",
         )
-    deleted = [f"{r.partition}: {r.deleted}" for r in results if r.deleted]
-    if deleted and not proved_by:
+    deleted = [f"{r.partition}: {r.deleted}" for r in results if r.deleted and r.partition not in proved]
+    if deleted:
         return Finding(
             f"content/{topic}",
             Status.INCONCLUSIVE,
@@ -144,8 +154,8 @@ def _judge(topic: str, results: Sequence[ContentResult], at_least_once: bool, pr
             "both ranges read whole",
             "it ends with its producer's commit or its time-out: then clear this task",
         )
-    heads = [f"{r.partition}: {r.head}" for r in results if r.head]
-    if heads and not proved_by:
+    heads = [f"{r.partition}: {r.head}" for r in results if r.head and r.partition not in proved]
+    if heads:
         return Finding(
             f"content/{topic}",
             Status.INCONCLUSIVE,
@@ -169,8 +179,8 @@ def _judge(topic: str, results: Sequence[ContentResult], at_least_once: bool, pr
     beside = (
         f"; {rewritten:,} more have been written anew since, so that one side has deleted them" if rewritten else ""
     )
-    if deleted or heads:
-        beside += f"; proved by run {proved_by}, and not kept any more: {_listed([*deleted, *heads])}"
+    if gone := [f"{r.partition}: {r.deleted or r.head}" for r in results if r.deleted or r.head]:
+        beside += f"; proved by run {proved_by}, and not kept any more: {_listed(gone)}"
     return Finding(f"content/{topic}", Status.PASS, f"{equal:,} {what} of {len(results)} partitions are equal{beside}")
 
 
@@ -184,7 +194,7 @@ def _judge_counted(topic: str, results: Sequence[ContentResult], at_least_once: 
         seen = [f"the destination lacks {_listed(short)}"] if short else []
         seen += [f"it has more, {_listed(over)}"] if over else []
         return Finding(told, Status.FAIL, " and ".join(seen), "as many messages on both clusters", look)
-    unread = [str(r.partition) for r in results if not r.complete]
+    unread = [str(r.partition) for r in results if not (r.complete or r.deleted)]
     if unread:
         return Finding(
             told,
@@ -223,24 +233,6 @@ def _widest(results: Sequence[ContentResult]) -> str:
 
 def _listed(things: Sequence[str]) -> str:
     return ", ".join(things[:_NAMED]) + (f" and {len(things) - _NAMED} more" if len(things) > _NAMED else "")
-
-
-def _deleted(
-    clusters: Sequence[NamedCluster], pairs: Sequence[RangePair], pool: ThreadPoolExecutor
-) -> dict[TopicPartition, ContentResult]:
-    """The partitions of which either side does not keep the start of its range any more."""
-    ranges = [[r for r in (range_of(p, side) for p in pairs) if r.start < r.end] for side in (ORIGIN, DESTINATION)]
-    starts = pool.map(
-        lambda cluster, wanted: cluster.offsets([r.partition for r in wanted], Which.START), clusters, ranges
-    )
-    deleted: dict[TopicPartition, ContentResult] = {}
-    for name, wanted, kept in zip(("origin", "destination"), ranges, starts, strict=True):
-        for r in wanted:
-            if kept[r.partition] > r.start and r.partition not in deleted:
-                gone = f"offsets {r.start:,} to {min(kept[r.partition], r.end):,}"
-                told = f"{gone} of [{r.start:,}, {r.end:,}) on the {name}"
-                deleted[r.partition] = ContentResult(r.partition, deleted=told)
-    return deleted
 
 
 def _finish(
@@ -297,12 +289,9 @@ def _find_copies(
         if told in wanted[tp]:
             known[tp].add(told)
 
-    asked = [range_of(p, ORIGIN) for p in pairs if p.partition in wanted]
-    from_ = {p.partition: p.copies_from for p in pairs if p.copies_from is not None}
-    starts = origin.offsets([r.partition for r in asked if r.partition in from_], Which.START)
-    origin.each_visible(
-        [replace(r, start=max(from_.get(r.partition, r.start), starts.get(r.partition, r.start))) for r in asked], tell
-    )
+    asked = [copied_range(p) for p in pairs if p.partition in wanted]
+    starts = origin.offsets([r.partition for r in asked], Which.START)
+    origin.each_visible([replace(r, start=max(r.start, starts[r.partition])) for r in asked], tell)
     for tp, comparison in comparisons.items():
         if isinstance(comparison, InOrder) and tp in known:
             comparison.repeated(known[tp])

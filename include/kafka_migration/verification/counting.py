@@ -12,7 +12,8 @@ from kafka_migration.clusters.client import Cluster
 from kafka_migration.offsets import TopicPartition
 from kafka_migration.verification.comparison import DESTINATION, ORIGIN
 from kafka_migration.verification.differences import ContentResult, Kind, RangePair
-from kafka_migration.verification.side_by_side import range_of
+from kafka_migration.verification.kept import no_more_kept
+from kafka_migration.verification.side_by_side import NamedCluster, range_of
 from kafka_migration.visible import Seen, count_visible
 
 
@@ -22,9 +23,15 @@ def count_copies(
     pairs: Sequence[RangePair],
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[TopicPartition, ContentResult]:
-    """Count each pair of ranges. `progress` is told messages counted and offsets in all. Raises `ClusterError`."""
+    """Count each pair of ranges. `progress` is told messages counted and offsets in all. Raises `ClusterError`.
+
+    Nothing is counted of a partition where a start is not kept any more: its result says so.
+    """
     if not pairs:
         return {}
+    with ThreadPoolExecutor(2) as pool:
+        gone = no_more_kept((NamedCluster(origin, {}), NamedCluster(destination, {})), pairs, pool)
+    pairs = [p for p in pairs if p.partition not in gone]
     ranges = [[range_of(p, side) for p in pairs] for side in (ORIGIN, DESTINATION)]
     total = sum(max(0, r.end - r.start) for side in ranges for r in side)
     counted = [0, 0]
@@ -40,7 +47,7 @@ def count_copies(
 
     with ThreadPoolExecutor(2) as pool:
         here, there = pool.map(count, (ORIGIN, DESTINATION), (origin, destination))
-    return {p.partition: _result(p, one, other) for p, one, other in zip(pairs, here, there, strict=True)}
+    return gone | {p.partition: _result(p, one, other) for p, one, other in zip(pairs, here, there, strict=True)}
 
 
 def _result(pair: RangePair, one: Seen, other: Seen) -> ContentResult:

@@ -45,8 +45,8 @@ class RangePair:
     `ignore_timestamp`: the destination stamps messages anew. `by_key`: the latest message of each key counts.
     `copy`: the topic's name on the destination, where that is another. `former_start`: where the origin's range began
     before it lost its head; None where it has it. `open_ended`: the destination goes on, and what it has behind the
-    copy of the origin's last message is left for another time. `copies_from`: from where on the origin's messages count
-    when it is asked whether an extra is a copy; None: from the range's start.
+    copy of the origin's last message is left for another time. `copies_from`, `copies_to`: which messages of the origin
+    count when it is asked whether an extra is a copy; None: those of the range.
     """
 
     partition: TopicPartition
@@ -60,6 +60,7 @@ class RangePair:
     former_start: int | None = None
     open_ended: bool = False
     copies_from: int | None = None
+    copies_to: int | None = None
 
 
 @dataclass(frozen=True)

@@ -41,9 +41,12 @@ def _hole(row: CoverageRow) -> Status:
 
 
 def _deleted(row: CoverageRow) -> Status:
-    """The same at the destination: what lies below the log start and above the commit is gone unread for certain."""
+    """The same at the destination: what lies below the log start and above the commit is gone unread for certain.
+
+    Not in a later look: what lies there may be the marker of a transaction. What was seen there before tells.
+    """
     read = row.destination_commit is not None and row.destination_commit >= row.destination_log_start
-    return Status.INCONCLUSIVE if read else Status.FAIL
+    return Status.INCONCLUSIVE if read or row.counted_from is not None else Status.FAIL
 
 
 _RULES: tuple[Rule[CoverageRow], ...] = (

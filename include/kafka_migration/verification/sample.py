@@ -36,6 +36,7 @@ def blocks(pair: RangePair, known: Sequence[tuple[int, int]]) -> list[RangePair]
             open_ended=pair.open_ended and b == edges[-1],
             former_start=pair.former_start if a == edges[0] else None,
             copies_from=pair.origin_start,
+            copies_to=pair.origin_end,
         )
         for a, b in pairwise(edges)
         if a[0] < b[0] or a[1] < b[1]

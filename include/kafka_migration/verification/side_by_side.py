@@ -52,6 +52,12 @@ def range_of(pair: RangePair, side: int) -> OffsetRange:
     return OffsetRange(pair.partition, start, end)
 
 
+def copied_range(pair: RangePair) -> OffsetRange:
+    """What of the origin counts when it is asked whether something on the destination is a copy."""
+    start = pair.origin_start if pair.copies_from is None else pair.copies_from
+    return OffsetRange(pair.partition, start, pair.origin_end if pair.copies_to is None else pair.copies_to)
+
+
 def read_both(
     clusters: tuple[NamedCluster, NamedCluster],
     pairs: Sequence[RangePair],
