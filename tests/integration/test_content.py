@@ -325,6 +325,25 @@ def test_copy_of_what_was_proved_before_is_told_as_repeated_and_no_stranger(make
     assert known.behind(Proved(200, 200, 200, 0, 200, 200)) == Proved(300, 350, 300, 50, 300, 350)
 
 
+def test_block_that_ends_where_a_mirror_began_again_holds_copies_of_what_lies_behind_it(make: Make) -> None:
+    pair = make()
+    pair.put(MESSAGES[:100], [*MESSAGES[:30], *MESSAGES[21:100]])
+    block = RangePair(pair.tp, 0, 21, 0, 30, copies_from=0, copies_to=100)
+    result = compare_content(pair.source.cluster, pair.target.cluster, [block])[pair.tp]
+    assert (result.equal, dict(result.counts)) == (21, {Kind.REPEATED: 9})
+
+
+def test_nothing_is_counted_of_what_is_not_kept_any_more(make: Make) -> None:
+    pair = make()
+    pair.put(MESSAGES, MESSAGES)
+    pair.source.delete_before(pair.tp, 300)
+    ranges = [RangePair(pair.tp, 0, 300, 0, 300)]
+    results = count_copies(pair.source.cluster, pair.target.cluster, ranges)
+    assert judge_content(results)[0].status is Status.INCONCLUSIVE
+    assert judge_content(results, proved_by="first")[0].status is Status.INCONCLUSIVE, "another partition's proof"
+    assert judge_content(results, proved_by="first", proved=[pair.tp])[0].status is Status.PASS
+
+
 @pytest.mark.parametrize("there", [MESSAGES, MESSAGES[:-1], [*MESSAGES, message(1000)]])
 def test_counts_alone_tell_how_many_are_missing_or_too_many(make: Make, there: list[Content]) -> None:
     pair = make()

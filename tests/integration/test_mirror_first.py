@@ -450,6 +450,26 @@ def test_verification_reads_again_what_both_still_keep_where_it_shall(move: Move
     for level in ("content", "counts", "sample"):
         broken = told_by(move.town.run(plan, level, VERIFY, full=True, level=level))
         assert found(broken, f"content/{move.a.topic}").status is Status.FAIL, level
+        told = found(told_by(move.town.run(plan, "next", VERIFY)), f"content/{move.a.topic}")
+        assert told.status is Status.FAIL, "what one run has found the next does not forget"
+
+
+def test_copies_that_are_deleted_after_they_were_proved_are_not_handed_to_anybody_as_proved(move: Move) -> None:
+    run = move.run()
+    to_the_image(run, move.life)
+    verify(move.town.run(move.plan, "live", VERIFY))
+    leg = Legs(run.records).last()
+    assert leg is not None
+    assert move.a in copies.trusted(run, leg)
+    move.town.target.delete_before(move.a, move.town.target.end(move.a))
+    assert move.a in copies.known(run, leg)
+    assert move.a not in copies.trusted(run, leg)
+    with pytest.raises(FindingsFailed) as refused:
+        content.compare(run)
+    assert refused.value.report is not None
+    told = found(refused.value.report, f"content/{move.a.topic}")
+    assert told.status is Status.INCONCLUSIVE
+    assert "not kept any more" in told.seen
 
 
 def take_back(run: Run, life: MirroredLife) -> None:
