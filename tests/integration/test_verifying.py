@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -35,6 +36,7 @@ class _OnlyItsOwn:
 
     def set(self, key: str, value: Any) -> None:
         assert key.startswith("verified/"), f"a verification has written {key}"
+        assert json.loads(json.dumps(value)) == value, f"Airflow keeps nothing but JSON as it is: {key}"
         self._set(key, value)
 
 

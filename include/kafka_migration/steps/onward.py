@@ -190,7 +190,7 @@ def _goes_on(row: CoverageRow, commit: int | None) -> bool:
 
 def _unread(
     run: Run, reached: Mapping[str, Mapping[TopicPartition, int]], offsets: Mapping[Which, Mapping[TopicPartition, int]]
-) -> dict[str, dict[str, tuple[int, int | None]]]:
+) -> dict[str, dict[str, list[int | None]]]:
     """By group and partition: up to where was looked, and the first visible message that it has not read."""
     lowest: dict[TopicPartition, list[int]] = {}
     for at in reached.values():
@@ -205,7 +205,7 @@ def _unread(
         found |= {(r.partition, r.start): seen[r.partition].first for r in wanted}
     stable = offsets[Which.STABLE]
     return {
-        group: {str(tp): (stable[tp], found[tp, max(at[tp], offsets[Which.START][tp])]) for tp in at}
+        group: {str(tp): [stable[tp], found[tp, max(at[tp], offsets[Which.START][tp])]] for tp in at}
         for group, at in reached.items()
     }
 
