@@ -66,18 +66,28 @@ _SIZE = r"\s*(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB)?\s*"
 _DURATION = r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*"
 
 
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_BYTES = {"B": 1.0, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30}
+
+
+def _number(value: Any, pattern: str, units: Mapping[str, float], needed: str) -> float:
+    """A number, or a text with a number and perhaps a unit."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError(needed)
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(pattern, value)
+    if not match:
+        raise ValueError(needed)
+    return float(match[1]) * (units[match[2]] if match[2] else 1.0)
+
+
 def seconds(value: Any) -> float:
     """A duration: a number of seconds, or a number with a unit: `500ms`, `30s`, `10m`, `2h`, `1d`."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError(f"a duration such as 30s, 10m or 2h is needed, not {value!r}")
-    if isinstance(value, str):
-        match = re.fullmatch(_DURATION, value)
-        if not match:
-            raise ValueError(f"a duration such as 30s, 10m or 2h is needed, not {value!r}")
-        value = float(match[1]) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2] or "s"]
-    if not 0 <= value < float("inf"):
-        raise ValueError(f"a duration cannot be negative or without end, found {value!r}")
-    return float(value)
+    found = _number(value, _DURATION, _SECONDS, f"a duration such as 30s, 10m or 2h is needed, not {value!r}")
+    if not 0 <= found < float("inf"):
+        raise ValueError(f"a duration cannot be negative or without end, found {found!r}")
+    return float(found)
 
 
 Duration = Annotated[
@@ -94,17 +104,11 @@ Duration = Annotated[
 
 def size(value: Any) -> int:
     """Bytes: a number, or a number with a unit: `500KiB`, `20MiB`, `1GiB`."""
-    told = f"a size such as 500KiB, 20MiB or 1GiB is needed, not {value!r}"
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError(told)
-    if isinstance(value, str):
-        match = re.fullmatch(_SIZE, value)
-        if not match:
-            raise ValueError(told)
-        value = float(match[1]) * {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}[match[2] or "B"]
-    if not 1 <= value < float("inf"):
-        raise ValueError(told)
-    return int(value)
+    needed = f"a size such as 500KiB, 20MiB or 1GiB is needed, not {value!r}"
+    found = _number(value, _SIZE, _BYTES, needed)
+    if not 1 <= found < float("inf"):
+        raise ValueError(needed)
+    return int(found)
 
 
 Size = Annotated[
