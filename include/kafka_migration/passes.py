@@ -230,7 +230,7 @@ class WayBack(Pass):
 def current_pass(records: Records) -> Pass:
     """The pass that a migration works in now: the last one, or the next if that was rolled back. Opens nothing."""
     last = last_pass(records)
-    if last.finished and last.finished["purpose"] == "rollback":
+    if last.finished and last.finished["purpose"] in ("rollback", "failback"):
         return Pass(records, last.number + 1)
     return last
 

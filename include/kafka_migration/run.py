@@ -17,16 +17,11 @@ from kafka_migration.mirror.runner import MirrorRunner
 from kafka_migration.passes import Pass, WayBack, current_pass, last_pass
 from kafka_migration.plan.graph import Graph
 from kafka_migration.plan.model import Level, Plan
+from kafka_migration.purposes import FAILBACK, ROLLBACK
 from kafka_migration.records import Records
 from kafka_migration.report import StepReport
 from kafka_migration.services.controller import Controller, Controllers
 from kafka_migration.sides import Side
-
-ROLLBACK = "rollback"
-"""The purpose of a run that takes a migration back."""
-
-VERIFY = "verify"
-"""The purpose of a run that looks whether what was moved is still so. It changes nothing."""
 
 
 def _nowhere(name: str, text: str) -> str:
@@ -89,9 +84,14 @@ class Run:
         return replace(self, clusters=replace(self.clusters, heading=side))
 
     @property
+    def returning(self) -> bool:
+        """Whether this run brings services back to the source."""
+        return self.purpose in (ROLLBACK, FAILBACK)
+
+    @property
     def current(self) -> Pass:
         """The pass that this run works in; of one that is taken back, the leg that this step is on."""
-        if self.purpose != ROLLBACK:
+        if not self.returning:
             return current_pass(self.records)
         return last_pass(self.records) if self.heading is Side.TARGET else self.way_back
 
@@ -106,7 +106,7 @@ class Run:
         On the way there also one that has begun to return: it is not sent there again by a second run. A service with
         a second instance is never such a one: that instance drains the target in its stead.
         """
-        if self.purpose != ROLLBACK or service in self.seconds:
+        if not self.returning or service in self.seconds:
             return False
         back = self.way_back
         returning = self.heading is Side.TARGET and (back.leaving(service) or back.switched(service) is not None)
@@ -115,7 +115,7 @@ class Run:
     @property
     def copies(self) -> bool:
         """Whether a mirror copies to where this run goes: groups then go on at their very next message, at no seed."""
-        return self.plan.copies or (self.purpose == ROLLBACK and self.plan.copied_back)
+        return self.plan.copies or (self.returning and self.plan.copied_back)
 
     @property
     def mirror(self) -> MirrorRunner | None:

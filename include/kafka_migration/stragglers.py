@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from kafka_migration.errors import StragglerFound
 from kafka_migration.offsets import OffsetRange, TopicPartition, Which, read_offsets
 from kafka_migration.passes import CutoverPoint, Pass
-from kafka_migration.run import ROLLBACK, Run
+from kafka_migration.run import Run
 from kafka_migration.sides import Side
 from kafka_migration.visible import count_visible
 
@@ -56,7 +56,7 @@ def find_stragglers(run: Run, current: Pass, stages: Iterable[str]) -> list[Stra
 
 def writers_return(run: Run) -> bool:
     """Whether this step looks at the way there of a rollback that has begun to move the writers back."""
-    if run.purpose != ROLLBACK or run.heading is Side.SOURCE:
+    if not run.returning or run.heading is Side.SOURCE:
         return False
     back = run.way_back
     return any(back.leaving(s.name) or back.switched(s.name) for s in run.plan.services if s.produces)

@@ -16,7 +16,7 @@ from airflow.sdk import BaseOperator, TriggerRule
 from airflow_kafka_migration.approvals import approval_key
 from airflow_kafka_migration.failures import NotPassed, StepFailed, StepRefused, retries
 from airflow_kafka_migration.links import EvidenceLink
-from airflow_kafka_migration.names import LOCKING, is_dry, purpose_of
+from airflow_kafka_migration.names import is_dry, purpose_of
 from airflow_kafka_migration.state import LOCKS, AssetRecords, plan_asset
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kafka_migration.findings import Finding
     from kafka_migration.passes import CutoverPoint
     from kafka_migration.plan.load import LoadedPlan
+    from kafka_migration.purposes import LOCKING
     from kafka_migration.report import StepReport
     from kafka_migration.run import Run
 
@@ -200,7 +201,7 @@ class GateOperator(BaseOperator):
 def _points(loaded: LoadedPlan, records: AssetRecords, purpose: str) -> dict[str, list[CutoverPoint]]:
     """The cutover points of the pass; of a rollback those of the way back too."""
     from kafka_migration.passes import WayBack, current_pass, last_pass
-    from kafka_migration.run import ROLLBACK
+    from kafka_migration.purposes import ROLLBACK
     from kafka_migration.steps.common import recorded_points
 
     if purpose != ROLLBACK:

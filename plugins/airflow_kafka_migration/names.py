@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kafka_migration.purposes import ROLLBACK, VERIFY
+
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
@@ -21,9 +23,6 @@ DOCUMENTS = "data_docs"
 DRY_RUN, REASON, DISORDER = "dry_run", "reason", "disorder"
 FULL, LEVEL, SEED = "full", "level", "seed"
 """What runs may be triggered with, see `parameters`; all else stands in the plan."""
-
-LOCKING = ("migrate", "rollback")
-"""The purposes whose runs hold the topics and services that they touch."""
 
 
 def dag_id(plan: str, purpose: str) -> str:
@@ -44,9 +43,9 @@ def parameters(purpose: str, plan: Plan) -> tuple[str, ...]:
     `disorder`, that consumers cannot run on the target: rollbacks in which they would have to. `dry_run`: all but those
     that never change anything. Verifications: `level`, and `full`; `seed` where there are copies to choose from.
     """
-    if purpose not in LOCKING:
+    if purpose == VERIFY:
         return (REASON, LEVEL, FULL, SEED) if plan.copies else (REASON, LEVEL, FULL)
-    if purpose == "rollback" and plan.scheme == "producers_first" and not plan.copied_back:
+    if purpose == ROLLBACK and plan.scheme == "producers_first" and not plan.copied_back:
         return (DRY_RUN, REASON, DISORDER)
     return (DRY_RUN, REASON)
 

@@ -33,7 +33,6 @@ from airflow_kafka_migration.names import (
     FIRST_TASK,
     FULL,
     LEVEL,
-    LOCKING,
     REASON,
     SEED,
     dag_id,
@@ -47,6 +46,7 @@ from airflow_kafka_migration.state import plan_asset
 from kafka_migration.plan.graph import FIRST_STAGE, Unit
 from kafka_migration.plan.load import BrokenPlan, LoadedPlan, load_plans
 from kafka_migration.plan.model import Level, Plan
+from kafka_migration.purposes import DRILL, LOCKING, MIRROR, VERIFY
 from kafka_migration.services.registry import is_idle, is_manual, is_manual_second, waits_for_person
 from kafka_migration.sides import Side
 
@@ -66,10 +66,17 @@ def migration_dags(scheme: str, build: Callable[[Steps], None]) -> Iterator[DAG]
             yield _built(entry, "migrate", Side.TARGET, build)
 
 
+def kept_mirror_dags(purpose: str, build: Callable[[Steps], None], heading: Side = Side.TARGET) -> Iterator[DAG]:
+    """The DAG `<plan>.<purpose>` of every plan that keeps a mirror, each built by `build`."""
+    for entry in _plans(purpose):
+        if isinstance(entry, LoadedPlan) and entry.plan.keeps_mirror:
+            yield _built(entry, purpose, heading, build)
+
+
 def rollback_dags(build: Callable[[Steps], None]) -> Iterator[DAG]:
-    """The DAG `<plan>.rollback` of every plan, each built by `build`."""
+    """The DAG `<plan>.rollback` of every plan that moves services, each built by `build`."""
     for entry in _plans("rollback"):
-        if isinstance(entry, LoadedPlan):
+        if isinstance(entry, LoadedPlan) and not entry.plan.keeps_mirror:
             yield _built(entry, "rollback", Side.SOURCE, build)
 
 
@@ -580,7 +587,7 @@ def _dag(loaded: LoadedPlan, purpose: str) -> DAG:
         dag_id(plan.plan, purpose),
         description=plan.description,
         doc_md=_doc(loaded),
-        schedule=_schedule(plan) if purpose == "verify" else None,
+        schedule=_schedule(plan, purpose),
         catchup=False,
         # A second run is not queued behind the first: it starts, and is refused with the first one's run id. One that
         # verifies goes on where the one before it has ended.
@@ -590,9 +597,12 @@ def _dag(loaded: LoadedPlan, purpose: str) -> DAG:
     )
 
 
-def _schedule(plan: Plan) -> AssetOrTimeSchedule | list[Asset] | None:
-    """When a plan is verified without being asked: at its times, and after every gate of a migration or rollback."""
-    if plan.verify is None or plan.decommissioned:
+def _schedule(plan: Plan, purpose: str) -> AssetOrTimeSchedule | CronTriggerTimetable | list[Asset] | None:
+    """When a DAG runs without being asked. A verification: at its times, and after a gate that announces its PASS."""
+    at = {MIRROR: plan.mirror.schedule, DRILL: plan.mirror.drill} if plan.mirror and plan.keeps_mirror else {}
+    if (cron := at.get(purpose)) and not plan.decommissioned:
+        return CronTriggerTimetable(cron, timezone="UTC")
+    if purpose != VERIFY or plan.verify is None or plan.decommissioned:
         return None
     ended = [plan_asset(plan.plan)]
     if plan.verify.schedule is None:

@@ -22,7 +22,6 @@ from airflow_kafka_migration.names import (
     FIRST_TASK,
     FULL,
     LEVEL,
-    LOCKING,
     SEED,
     dag_id,
     is_dry,
@@ -37,7 +36,8 @@ from kafka_migration.errors import PlanChanged, Refused
 from kafka_migration.evidence.bundle import Bundle
 from kafka_migration.mirror.registry import build_history, build_mirrors, mirror_controller
 from kafka_migration.plan.load import BrokenPlan, LoadedPlan, difference, find_plan, load_plans, parse_plan
-from kafka_migration.run import VERIFY, Run
+from kafka_migration.purposes import LOCKING, VERIFY
+from kafka_migration.run import Run
 from kafka_migration.services.registry import build_controllers, build_seconds
 from kafka_migration.sides import Side
 
@@ -70,7 +70,7 @@ def open_run(
     purpose = purpose_of(context["ti"].dag_id)
     if purpose == VERIFY:
         clusters = _verified(clusters, loaded.plan)
-    elif loaded.plan.decommissioned and purpose in LOCKING:
+    elif loaded.plan.decommissioned:
         raise Refused(
             "the plan says that the source has been given up (decommissioned: true): nothing is moved any more"
         )

@@ -30,9 +30,10 @@ from kafka_migration.mirror.rest import Connect
 from kafka_migration.offsets import OffsetRange, TopicPartition, Which, read_offsets
 from kafka_migration.plan.graph import FIRST_STAGE, Graph, Unit
 from kafka_migration.plan.model import Plan, Service
+from kafka_migration.purposes import ROLLBACK
 from kafka_migration.records import MemoryRecords, Records
 from kafka_migration.report import StepReport
-from kafka_migration.run import ROLLBACK, Run
+from kafka_migration.run import Run
 from kafka_migration.services.controller import State
 from kafka_migration.services.registry import build_controllers, build_seconds
 from kafka_migration.services.supervisord import Supervisord

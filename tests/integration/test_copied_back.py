@@ -22,8 +22,9 @@ from kafka_migration.mirror.rest import Connect, ConnectAccess
 from kafka_migration.offsets import TopicPartition
 from kafka_migration.passes import last_pass
 from kafka_migration.plan.model import Plan
+from kafka_migration.purposes import ROLLBACK
 from kafka_migration.report import StepReport
-from kafka_migration.run import ROLLBACK, Run
+from kafka_migration.run import Run
 from kafka_migration.services.controller import State
 from kafka_migration.sides import Side
 from kafka_migration.steps import back as drained_back

@@ -26,7 +26,8 @@ from kafka_migration.mirror.stored_offsets import read_positions, shut_out
 from kafka_migration.offsets import TopicPartition
 from kafka_migration.passes import open_pass
 from kafka_migration.plan.graph import FIRST_STAGE
-from kafka_migration.run import ROLLBACK, Run
+from kafka_migration.purposes import ROLLBACK
+from kafka_migration.run import Run
 from kafka_migration.sides import Side
 from kafka_migration.steps import bringing, closing, content, handover, holding, mirroring, preflight, switch, topics
 from kafka_migration.steps.cutover import cutover

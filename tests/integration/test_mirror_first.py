@@ -27,8 +27,9 @@ from kafka_migration.mirror.rest import Connect, ConnectAccess
 from kafka_migration.offsets import OffsetRange, TopicPartition
 from kafka_migration.plan.graph import FIRST_STAGE
 from kafka_migration.plan.model import Accepted, Plan, Verify
+from kafka_migration.purposes import ROLLBACK, VERIFY
 from kafka_migration.report import StepReport
-from kafka_migration.run import ROLLBACK, VERIFY, Run
+from kafka_migration.run import Run
 from kafka_migration.services.controller import Observation, State
 from kafka_migration.sides import Side
 from kafka_migration.steps import (

@@ -16,8 +16,9 @@ from kafka_migration.findings import Status
 from kafka_migration.mirror.rest import Connect, ConnectAccess
 from kafka_migration.offsets import OffsetRange, TopicPartition
 from kafka_migration.plan.model import Plan
+from kafka_migration.purposes import ROLLBACK
 from kafka_migration.report import StepReport
-from kafka_migration.run import ROLLBACK, Run
+from kafka_migration.run import Run
 from kafka_migration.sides import Side
 from kafka_migration.steps import closing, coverage, history, holding, preflight, topics
 from kafka_migration.topics.create import add_partitions

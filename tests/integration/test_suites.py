@@ -17,8 +17,8 @@ from kafka_migration.evidence.bundle import Bundle
 from kafka_migration.findings import Finding, Status
 from kafka_migration.offsets import TopicPartition
 from kafka_migration.plan.model import Plan
+from kafka_migration.purposes import VERIFY
 from kafka_migration.report import StepReport
-from kafka_migration.run import VERIFY
 from kafka_migration.sides import Side
 from kafka_migration.steps import suites, verifying
 from kafka_migration.verification.newest import Sample, newest

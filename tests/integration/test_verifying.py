@@ -18,9 +18,10 @@ from kafka_migration.findings import Finding, Status
 from kafka_migration.groups.commits import set_commits
 from kafka_migration.offsets import TopicPartition
 from kafka_migration.plan.model import Level, Plan
+from kafka_migration.purposes import VERIFY
 from kafka_migration.records import Records
 from kafka_migration.report import StepReport
-from kafka_migration.run import VERIFY, Run
+from kafka_migration.run import Run
 from kafka_migration.steps import closing, proving, verifying
 from kafka_migration.steps.decommission import decommission
 from kafka_migration.topics.create import set_settings

@@ -8,7 +8,7 @@ from tests.unit.test_in_order import compared
 from tests.unit.test_run import a_run
 
 from kafka_migration.offsets import TopicPartition
-from kafka_migration.run import ROLLBACK
+from kafka_migration.purposes import ROLLBACK
 from kafka_migration.sides import Side
 from kafka_migration.steps.differing import tables
 from kafka_migration.verification.differences import SHOWN

@@ -87,7 +87,7 @@ def test_parts_that_contradict_one_another_are_told() -> None:
 
 def test_several_problems_are_told_at_once() -> None:
     def change(data: dict[str, Any]) -> None:
-        data.update(scheme="mirror", order="any", history={}, colour="red")
+        data.update(scheme="big_bang", order="any", history={}, colour="red")
         service(data, "audit")["controller"].pop("kind")
         service(data, "billing").pop("name")
 

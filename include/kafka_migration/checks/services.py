@@ -8,7 +8,7 @@ from kafka_migration.checks.scene import Scene
 from kafka_migration.errors import Refused, ServiceError
 from kafka_migration.findings import Finding, Status
 from kafka_migration.plan.model import ControllerSpec
-from kafka_migration.run import ROLLBACK, Run
+from kafka_migration.run import Run
 from kafka_migration.services.controller import Observation, State
 from kafka_migration.services.registry import is_idle
 from kafka_migration.sides import Side
@@ -105,7 +105,7 @@ def _idle(scene: Scene) -> Iterable[Finding]:
 
 def refuse_while_going_back(run: Run) -> None:
     """Raise `Refused` where a task of a migration is cleared whose rollback has begun and not finished."""
-    if run.purpose != ROLLBACK and is_going_back(run):
+    if not run.returning and is_going_back(run):
         raise Refused(
             "this migration is being taken back, and the rollback has not finished; nothing was done. Finish it first:"
             f" run {run.plan.plan}.rollback"

@@ -35,7 +35,7 @@ from kafka_migration.evidence.verdict import SUCCESS, judge_run
 from kafka_migration.evidence.words import counted, duration
 from kafka_migration.passes import CutoverPoint
 from kafka_migration.plan.load import LoadedPlan
-from kafka_migration.run import ROLLBACK, VERIFY
+from kafka_migration.purposes import FAILBACK, ROLLBACK, VERIFY
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def longest_pause(pauses: Sequence[Pause]) -> Pause | None:
 
 def sides(purpose: str) -> tuple[str, str]:
     """The cluster that services left in a run of that purpose, and the one that they reached."""
-    return ("target", "source") if purpose == ROLLBACK else ("source", "target")
+    return ("target", "source") if purpose in (ROLLBACK, FAILBACK) else ("source", "target")
 
 
 def proven(coverage: Sequence[CoverageEntry]) -> tuple[int, int]:

@@ -67,7 +67,7 @@ class Graph:
     def of(cls, plan: Plan, file: str = "the plan") -> Graph:
         """Raises `PlanError` when services wait for one another in a circle."""
         groups = _units(plan)
-        if plan.scheme == "mirror_first":
+        if plan.copies:
             # All writers are stopped before any service starts on the target: nobody waits for anybody's drain.
             units = [
                 Unit(_unit_name(unit), tuple(s.name for s in unit), (), (), (), (), any(s.reads for s in unit))
@@ -143,7 +143,7 @@ def _units(plan: Plan) -> list[tuple[Service, ...]]:
     for a in plan.services:
         for b in plan.services:
             shared_group = set(a.groups) & set(b.groups)
-            strict = plan.order == "strict" and plan.scheme != "mirror_first"
+            strict = plan.order == "strict" and not plan.copies
             shared_topic = set(a.produces) & set(b.produces) if strict else set()
             if shared_group or shared_topic:
                 parent[root(b.name)] = root(a.name)

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -32,16 +33,19 @@ OWN_TOPICS = "kafka-migration."
 Level = Literal["offsets", "counts", "content", "sample"]
 """How closely a verification looks."""
 
-Scheme = Literal["producers_first", "producers_later", "mirror_first"]
+Scheme = Literal["producers_first", "producers_later", "mirror_first", "mirror"]
 Order = Literal["strict", "relaxed"]
-Approval = Literal["topics", "producers", "handover", "consumers", "close_originals", "rollback"]
+Approval = Literal["topics", "producers", "handover", "consumers", "close_originals", "rollback", "failover"]
 
 # Approvals that only some schemes have a step for.
 _APPROVALS_OF: Mapping[str, tuple[str, ...]] = {
+    "topics": ("producers_first", "producers_later", "mirror_first"),
     "producers": ("producers_first", "producers_later"),
-    "handover": ("mirror_first",),
+    "handover": ("mirror_first", "mirror"),
     "consumers": ("producers_first", "mirror_first"),
     "close_originals": ("producers_later",),
+    "rollback": ("producers_first", "producers_later", "mirror_first"),
+    "failover": ("mirror",),
 }
 
 # The names of steps: a service of such a name could not be told from them in a DAG.
@@ -51,10 +55,9 @@ RESERVED = frozenset(
     consumers coverage evidence gate first seconds keeping_up approve_rollback begin forth source_point
     hold_retention start_mirror caught_up rehearse approve_handover stop_writers stop_mirror handover
     verify_synchronisation compare_content lift_holds drift ranges compare proof suites stop_by_hand start_history
-    stop_history history
+    stop_history history watch approve_failover stop_flow set_groups services tail past_failover drill
     """.split()  # noqa: SIM905 - a list of words reads better
 )
-NOT_YET_VALUES = frozenset(("mirror", "failover"))
 NOT_YET_KEYS: Mapping[str, tuple[str, ...]] = {
     "Plan": ("hold_retention",),
 }
@@ -122,6 +125,17 @@ Size = Annotated[
     ),
 ]
 Name = Annotated[str, Field(pattern=f"^{NAME}$")]
+
+
+def _cron(value: str) -> str:
+    from croniter import croniter  # only plans that have one pay for the import
+
+    if not croniter.is_valid(value):
+        raise ValueError(f"{value!r} is not a cron expression, for example 0 3 * * * (every day at 3:00 UTC)")
+    return value
+
+
+Cron = Annotated[str, AfterValidator(_cron)]
 
 
 class Part(BaseModel):
@@ -364,10 +378,13 @@ class MirrorClients(Part):
         return properties
 
 
+_KEPT = frozenset(("ways", "schedule", "drill", "tail"))
+
+
 class Mirror(Part):
     """MirrorMaker 2: where it runs and how it is set.
 
-    `connection` copies what is stored to the target (mirror_first, `history`), `back` what a rollback must bring home.
+    `connection` copies what is stored to the target (mirror_first, mirror, `history`), `back` what must come home.
     """
 
     kind: Literal["connect", "dedicated"] = Field(
@@ -413,8 +430,25 @@ class Mirror(Part):
     timeout: Duration = Field(default=604800.0, description="How long the mirror may take to catch up.")
     canary: bool = Field(
         default=False,
-        description="mirror_first: a message of this product's own is written to the source, in a topic of its own, and"
-        " must arrive on the target.",
+        description="mirror_first, mirror: messages of this product's own are written to the source, in a topic of its"
+        " own, and must arrive on the target.",
+    )
+    ways: Literal["one_way", "both_ways"] = Field(
+        default="one_way",
+        description="mirror: one_way copies to the target under the same names; both_ways copies each cluster's own"
+        " topics to the other, under names that begin with source. and target.",
+    )
+    schedule: Cron = Field(
+        default="*/5 * * * *",
+        description="mirror: a cron expression, in UTC: when a new run looks after the mirror. It is watched in between.",
+    )
+    drill: Cron | None = Field(
+        default=None, description="mirror: a cron expression, in UTC: when a failover is practised on copies of groups."
+    )
+    tail: Literal["keep", "copy"] = Field(
+        default="keep",
+        description="mirror: what a failback does with messages of the source that had not been copied when it was"
+        " lost. keep: they stay there, reported. copy: they are copied to the target first.",
     )
 
     @field_validator("properties")
@@ -475,7 +509,7 @@ class Verify(Part):
     It does after each migration and rollback that ended with PASS.
     """
 
-    schedule: str | None = Field(
+    schedule: Cron | None = Field(
         default=None, description="A cron expression, in UTC; in addition to the end of a migration or a rollback."
     )
     level: Level = Field(default="content", description="How closely it looks; a run may be triggered with another.")
@@ -488,15 +522,6 @@ class Verify(Part):
     suites: tuple[TopicSuite, ...] = Field(
         default=(), description="Suites of the plan's own, each for what the messages of one topic hold."
     )
-
-    @field_validator("schedule")
-    @classmethod
-    def _cron(cls, value: str | None) -> str | None:
-        from croniter import croniter  # only plans that have one pay for the import
-
-        if value is not None and not croniter.is_valid(value):
-            raise ValueError(f"{value!r} is not a cron expression, for example 0 3 * * * (every day at 3:00 UTC)")
-        return value
 
 
 class Plan(Part):
@@ -570,6 +595,10 @@ class Plan(Part):
     def _mirror(self) -> list[str]:
         """What does not fit between the scheme and what copies."""
         mirror = self.mirror
+        if self.keeps_mirror:
+            return self._kept_mirror()
+        if mirror is not None and (alone := sorted(_KEPT & mirror.model_fields_set)):
+            return [f"mirror: {key}: belongs to scheme mirror, which keeps a mirror" for key in alone]
         if self.scheme == "mirror_first":
             if mirror is None:
                 return ["mirror: is needed by scheme mirror_first: the MirrorMaker that copies"]
@@ -600,6 +629,33 @@ class Plan(Part):
             )
         if not mirror.back and not self.history:
             problems.append(f"mirror: back: is needed: scheme {self.scheme} copies only what a rollback brings home")
+        return problems
+
+    def _kept_mirror(self) -> list[str]:
+        """What does not fit between a mirror that is kept and the rest of the plan."""
+        mirror = self.mirror
+        if mirror is None:
+            return ["mirror: is needed by scheme mirror: the MirrorMaker that copies"]
+        problems = []
+        if mirror.kind == "dedicated":
+            problems.append("mirror: kind: dedicated: scheme mirror runs on Kafka Connect")
+        elif mirror.connection is None:
+            problems.append("mirror: connection: is needed by scheme mirror")
+        if self.history:
+            problems.append("history: scheme mirror copies the stored messages by itself")
+        if not self.prefixed:
+            return problems
+        if mirror.back is None:
+            problems.append("mirror: back: is needed by both_ways: the Kafka Connect cluster that copies to the source")
+        for service in self.services:
+            for c in service.consumes:
+                names = [name for topic in c.topics for name in (topic, f"source.{topic}", f"target.{topic}")]
+                others = [name for name in names if not re.fullmatch(c.subscription or "", name)]
+                if others:
+                    problems.append(
+                        f"services: {service.name}: consumes: {c.group}: subscription: must match {', '.join(others)}"
+                        " as well: with both_ways copies have names of their own, and it would not read them"
+                    )
         return problems
 
     def _seconds(self) -> list[str]:
@@ -651,7 +707,17 @@ class Plan(Part):
     @property
     def copies(self) -> bool:
         """Whether the stored messages come along: groups then go on behind what they have read, not at a seed."""
-        return self.scheme == "mirror_first"
+        return self.scheme in ("mirror_first", "mirror")
+
+    @property
+    def keeps_mirror(self) -> bool:
+        """Whether nothing moves: the mirror is kept, and services follow it only when the source is lost."""
+        return self.scheme == "mirror"
+
+    @property
+    def prefixed(self) -> bool:
+        """Whether a kept mirror copies both ways, so that copies lie under names of their own."""
+        return self.keeps_mirror and self.mirror is not None and self.mirror.ways == "both_ways"
 
     @property
     def copied_back(self) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from kafka_migration.plan.model import NOT_YET_KEYS, NOT_YET_VALUES
+from kafka_migration.plan.model import NOT_YET_KEYS
 
 _NEEDED = {
     "string_type": "a text is needed",
@@ -69,8 +69,6 @@ def _problem(item: ErrorDetails, model: type[BaseModel]) -> str:
         return unknown("key", key, owner.model_fields)
     if kind == "literal_error":
         allowed = re.findall(r"'([^']*)'", item["ctx"]["expected"])
-        if isinstance(found, str) and found in NOT_YET_VALUES:
-            return f"{found}: not yet; allowed now: {', '.join(allowed)}"
         return unknown(f"value {_shown(found)}", found, allowed)
     needed = _NEEDED.get(kind, item["msg"]).format(**item.get("ctx", {}))
     quote = "; put it in quotes" if kind == "string_type" and isinstance(found, int | float) else ""

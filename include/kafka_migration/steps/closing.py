@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from kafka_migration.errors import MigrationError
 from kafka_migration.findings import Finding, Status
+from kafka_migration.purposes import VERIFY
 from kafka_migration.report import StepReport
-from kafka_migration.run import ROLLBACK, VERIFY, Run
+from kafka_migration.run import Run
 from kafka_migration.services.controller import State
 from kafka_migration.sides import Side
 from kafka_migration.steps.common import observations_table, observe_all, recorded_points
@@ -78,6 +79,6 @@ def finish(run: Run) -> None:
     current = run.current
     if not run.dry_run and not current.finished:
         current.finish(run.purpose, run.run_id, run.now())
-    if not run.dry_run and run.purpose == ROLLBACK:
+    if not run.dry_run and run.returning:
         # By it the next migration knows that it begins anew.
         run.headed(Side.TARGET).current.finish(run.purpose, run.run_id, run.now())

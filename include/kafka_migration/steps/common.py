@@ -15,7 +15,7 @@ from kafka_migration.passes import CutoverPoint, Pass
 from kafka_migration.plan.graph import FIRST_STAGE, Graph
 from kafka_migration.plan.model import Consumes, Service
 from kafka_migration.report import StepReport, Table
-from kafka_migration.run import ROLLBACK, Run
+from kafka_migration.run import Run
 from kafka_migration.services.controller import Controller, Observation
 from kafka_migration.sides import Side
 
@@ -29,7 +29,7 @@ def check_window(run: Run, doing: str) -> None:
 
     It does not bind a rollback: whoever must go back when the window has closed has to be able to.
     """
-    if run.purpose == ROLLBACK:
+    if run.returning:
         return
     window, now = run.plan.window, datetime.fromtimestamp(run.now(), UTC)
     if window.not_before and now < window.not_before:

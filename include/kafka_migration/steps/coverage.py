@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from kafka_migration.findings import Finding, Status, accept
 from kafka_migration.report import StepReport, Table
-from kafka_migration.run import ROLLBACK, Run
+from kafka_migration.run import Run
 from kafka_migration.steps.back import unread_on_target
 from kafka_migration.steps.common import stop_with
 from kafka_migration.verification.coverage import CoverageRow, cover, totals
@@ -22,7 +22,7 @@ def coverage(run: Run) -> StepReport:
     if run.dry_run:
         return StepReport("would count what every group has read on both clusters, and judge it")
     current = run.current
-    if run.purpose == ROLLBACK and not current.seeds:
+    if run.returning and not current.seeds:
         return StepReport("no group had been seeded: nothing was written to the target that has to be read there")
     if current.finished:
         kept = current.note("coverage") or []

@@ -17,7 +17,7 @@ from kafka_migration.offsets import TopicPartition, Which, from_json, read_sever
 from kafka_migration.passes import some
 from kafka_migration.plan.graph import FIRST_STAGE
 from kafka_migration.report import StepReport, Table
-from kafka_migration.run import ROLLBACK, Run
+from kafka_migration.run import Run
 from kafka_migration.services.controller import State
 from kafka_migration.sides import Side
 from kafka_migration.steps.common import observations_table, observe_all, stage_of, topics_of_stage
@@ -43,7 +43,7 @@ class CutoverStep:
             topics = [topic for topic in chosen if stage_of(run, topic) == stage]
         frozen = current.points(stage)
         # Frozen by an earlier run, and since then a rollback may have begun to move the writers back.
-        settled = bool(frozen) and run.purpose == ROLLBACK and run.heading is Side.TARGET
+        settled = bool(frozen) and run.returning and run.heading is Side.TARGET
         if not run.dry_run and not settled:
             self._no_writer_left(run, topics)
         return {
@@ -123,7 +123,7 @@ class CutoverStep:
 
     def _nobody_leaves(self, run: Run, stage: str) -> bool:
         """Of a rollback's way there: whether this point is not needed, since who would need it stays on the source."""
-        if run.purpose != ROLLBACK or run.heading is Side.SOURCE:
+        if not run.returning or run.heading is Side.SOURCE:
             return False
         units = run.graph.readers if stage == FIRST_STAGE else [run.graph.unit(stage)]
         return all(run.stays(name) for unit in units for name in unit.services if run.plan.service(name).consumes)

@@ -17,7 +17,7 @@ from kafka_migration.mirror.table import Row, as_csv, cells, columns, read_table
 from kafka_migration.offsets import TopicPartition
 from kafka_migration.passes import Pass
 from kafka_migration.report import StepReport, Table
-from kafka_migration.run import ROLLBACK, Run
+from kafka_migration.run import Run
 from kafka_migration.steps import remade
 from kafka_migration.steps.common import exported_key, stop_with
 from kafka_migration.steps.gone import none_has_gone
@@ -40,7 +40,7 @@ def export(run: Run, unit: str) -> StepReport:
     if run.dry_run:
         return StepReport(f"would write the table of offsets for {', '.join(groups)}")
     current = run.current
-    if run.purpose == ROLLBACK and none_has_gone(run, services):
+    if run.returning and none_has_gone(run, services):
         return StepReport(f"{', '.join(services)} has not left the source: its offsets stay as they are")
     if all(exported(current, group) for group in groups):
         files = [f"{group}: {exported(current, group)['file']}" for group in groups]

@@ -21,7 +21,7 @@ from kafka_migration.offsets import Offsets, TopicPartition, Which, read_several
 from kafka_migration.passes import Pass, some
 from kafka_migration.plan.model import Consumes
 from kafka_migration.report import Change, StepReport, Table
-from kafka_migration.run import ROLLBACK, Run
+from kafka_migration.run import Run
 from kafka_migration.services.controller import State
 from kafka_migration.services.registry import is_idle, waits_for_person
 from kafka_migration.sides import Side
@@ -57,7 +57,7 @@ def rehearse(run: Run) -> StepReport:
     here = {g for s in run.plan.services if not run.stays(s.name) for g in s.groups}
     groups = {group: c for group, c in run.plan.groups.items() if c.offsets == "group" and group in here}
     external = [group for group, c in run.plan.groups.items() if c.offsets != "group"]
-    if run.purpose != ROLLBACK:
+    if not run.returning:
         note_members(run, external)
     if not here:
         return StepReport(f"nothing to rehearse: no group has left the {run.heading}")
@@ -92,7 +92,7 @@ def stop_writers(run: Run) -> StepReport:
     """
     names = [s.name for s in run.plan.services if s.produces]
     by_hand = [] if run.dry_run else [n for n in names if run.controllers[n].manual and not run.current.switched(n)]
-    if run.purpose == ROLLBACK:
+    if run.returning:
         by_hand = [name for name in by_hand if not none_has_gone(run, [name])]
     if by_hand:
         for name in by_hand:
@@ -114,7 +114,7 @@ def hand_over(run: Run, unit: str) -> StepReport:
     if all(current.switched(name) for name in services):
         return StepReport(f"{', '.join(services)}: nothing to do, handed over already")
     starts = not any(waits_for_person(run.plan.service(name)) for name in services)
-    if run.purpose == ROLLBACK and none_has_gone(run, services):
+    if run.returning and none_has_gone(run, services):
         return _started(run, services) if starts else StepReport(f"{', '.join(services)} has not left the source")
     groups = {c.group: c for name in services for c in run.plan.service(name).consumes}
     if leg := leg_of(run):
@@ -163,7 +163,7 @@ def start(run: Run, unit: str) -> StepReport:
         return StepReport(f"{', '.join(services)}: nothing to do, on the {run.heading} already")
     groups = {group for name in services for group in run.plan.service(name).groups}
     missing = sorted(group for group in groups if current.note(handover_key(group)) is None)
-    if missing and not (run.purpose == ROLLBACK and none_has_gone(run, services)):
+    if missing and not (run.returning and none_has_gone(run, services)):
         raise Refused(f"{', '.join(missing)} was not handed over yet; run the task `handover` first")
     return _started(run, services)
 
@@ -231,7 +231,7 @@ def _map(
     wanted = [tp for tp in first if any(tp.topic in c.topics for c in groups.values())]
     offsets = read_several(run.clusters.origin, wanted, (Which.START, Which.END))
     # Who returns without an offset on the target has read nothing there: it stands where it was to begin.
-    began = {g: goes_on_from(run.headed(Side.TARGET).current, g) for g in groups} if run.purpose == ROLLBACK else {}
+    began = {g: goes_on_from(run.headed(Side.TARGET).current, g) for g in groups} if run.returning else {}
     positions = [
         Position(
             group,

@@ -21,7 +21,7 @@ from kafka_migration.mirror.runner import MirrorRunner
 from kafka_migration.offsets import OffsetRange, Offsets, TopicPartition, Which, from_json, read_several, to_json
 from kafka_migration.passes import Pass, open_pass, some
 from kafka_migration.report import Change, StepReport, Table
-from kafka_migration.run import ROLLBACK, Run
+from kafka_migration.run import Run
 from kafka_migration.steps import holding, remade, repeats
 from kafka_migration.steps.common import check_window, moved_topics, stop_with
 from kafka_migration.steps.pace import (
@@ -55,7 +55,7 @@ def leg_of(run: Run) -> Leg | None:
 
 def copies_nothing(run: Run) -> bool:
     """Of a rollback: whether no service has gone to the target, so that nothing has to be brought home."""
-    return run.purpose == ROLLBACK and run.way_back.note("copies") is False
+    return run.returning and run.way_back.note("copies") is False
 
 
 def ended(run: Run) -> bool:
@@ -82,7 +82,7 @@ def start(run: Run) -> StepReport:
     mirror = runner(run)
     if run.dry_run:
         return StepReport(f"would start {mirror}")
-    if run.purpose != ROLLBACK:
+    if not run.returning:
         open_pass(run.records)
     if ended(run):
         return StepReport(f"nothing to do: {mirror} has reached the cutover point and stays stopped")
@@ -152,7 +152,7 @@ def copied_topics(run: Run) -> list[str]:
 
 def canary_topic(run: Run) -> str | None:
     """The canary's topic, which is copied beside those; None where the plan asks for none, and on the way back."""
-    return canary.topic_of(run.plan) if run.purpose != ROLLBACK else None
+    return canary.topic_of(run.plan) if not run.returning else None
 
 
 def _first_to_copy(run: Run, partitions: list[TopicPartition]) -> dict[TopicPartition, int]:

@@ -11,7 +11,7 @@ from kafka_migration.errors import Refused
 from kafka_migration.groups.describe import describe_groups
 from kafka_migration.offsets import TopicPartition
 from kafka_migration.report import Table
-from kafka_migration.run import ROLLBACK, Run
+from kafka_migration.run import Run
 from kafka_migration.services.controller import State
 from kafka_migration.sides import Side
 from kafka_migration.steps.back import ways, without_a_mirror
@@ -243,7 +243,7 @@ def _see_that_it_runs(run: Run, service: str) -> str:
 
 def _never_left(run: Run, service: str) -> bool:
     """Of a rollback: whether the service is still where it was."""
-    return run.purpose == ROLLBACK and none_has_gone(run, [service])
+    return run.returning and none_has_gone(run, [service])
 
 
 def _drained(run: Run, services: Iterable[str]) -> Table:

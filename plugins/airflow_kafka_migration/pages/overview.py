@@ -14,6 +14,7 @@ from airflow_kafka_migration.pages.files import plan_root
 from kafka_migration.evidence.bundle import EVIDENCE_HTML, EVIDENCE_JSON, run_id_of
 from kafka_migration.passes import when
 from kafka_migration.plan.load import BrokenPlan, load_plans
+from kafka_migration.purposes import MIGRATE, MIRROR
 
 LAST_RUNS = 20
 
@@ -46,7 +47,7 @@ def overview(may_read: Callable[[str], bool]) -> list[PlanRow]:
     rows: dict[str, PlanRow] = {}
     for entry in load_plans():
         if isinstance(entry, BrokenPlan):
-            if may_read(dag_id(entry.name, "migrate")):
+            if may_read(dag_id(entry.name, MIGRATE)):
                 rows[entry.name] = PlanRow(entry.name, "", entry.error.problems, ())
         else:
             rows[entry.plan.plan] = PlanRow(entry.plan.plan, entry.plan.description, (), ())
@@ -54,7 +55,11 @@ def overview(may_read: Callable[[str], bool]) -> list[PlanRow]:
         rows.setdefault(name, PlanRow(name, "its plan is not here any more", (), ()))
     found = []
     for name, row in sorted(rows.items()):
-        purposes = {"migrate", *_folders(plan_root(name) / name)}
+        purposes = {
+            MIGRATE,
+            MIRROR,
+            *_folders(plan_root(name) / name),
+        }  # its own, run or not
         readable = sorted(purpose for purpose in purposes if may_read(dag_id(name, purpose)))
         if readable:
             runs = tuple(run for purpose in readable for run in _runs(name, purpose))
