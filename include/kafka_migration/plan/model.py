@@ -440,7 +440,7 @@ class Mirror(Part):
     )
     schedule: Cron = Field(
         default="*/5 * * * *",
-        description="mirror: a cron expression, in UTC: when a new run looks after the mirror. It is watched in between.",
+        description="mirror: a cron expression, in UTC: when a new run looks after the mirror, and watches it.",
     )
     drill: Cron | None = Field(
         default=None, description="mirror: a cron expression, in UTC: when a failover is practised on copies of groups."
