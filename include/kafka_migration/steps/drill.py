@@ -1,8 +1,8 @@
 """Steps of a drill: would a failover work now? Practised on copies of the groups, under names of their own.
 
-The source is taken for lost: positions come from the log of the mirror's watch and from the target alone, as they would.
-Each copy of a group is set on the target, and really reads there. The source, which lives, then tells how right that
-was. No service is touched, no group that anybody uses, and the copies of the groups are deleted again.
+The source is taken for lost: positions come from the log of the mirror's watch and from the target alone, as they
+would. Each copy of a group is set on the target, and really reads there. The source, which lives, then tells how right
+that was. No service is touched, no group that anybody uses, and the copies of the groups are deleted again.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from kafka_migration.plan.model import OWN_TOPICS
 from kafka_migration.report import StepReport, Table
 from kafka_migration.run import Run
 from kafka_migration.steps import failover
-from kafka_migration.steps.common import stop_with
+from kafka_migration.steps.common import FLOW, stop_with
 from kafka_migration.steps.handover import anchors_of
 from kafka_migration.steps.mirroring import leg_of, stamped
 from kafka_migration.topics.describe import describe_topics
@@ -51,7 +51,7 @@ class Practised:
 
 def look(run: Run) -> StepReport:
     """What a failover would meet now: as its own first step, but that the source shall answer. Changes nothing."""
-    if run.records.get(failover.FLOW):
+    if run.records.get(FLOW):
         return StepReport("nothing to practise: services have followed the mirror to the target")
     return failover.look(run)
 
@@ -61,7 +61,7 @@ def drill(run: Run) -> StepReport:
 
     Raises `FindingsFailed` where a group would have skipped a message, or could not read.
     """
-    if run.records.get(failover.FLOW):
+    if run.records.get(FLOW):
         return StepReport("nothing to practise: services have followed the mirror to the target")
     leg = leg_of(run)
     if leg is None:
