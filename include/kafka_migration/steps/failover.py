@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from kafka_migration.clusters.identity import identify
-from kafka_migration.errors import ClusterError, MirrorError, Refused
+from kafka_migration.clusters.identity import identify, silence_of
+from kafka_migration.errors import MirrorError, Refused
 from kafka_migration.evidence.words import moment
 from kafka_migration.findings import Finding, Status, accept
 from kafka_migration.groups.commits import committed, set_commits
@@ -90,7 +90,7 @@ def stop(run: Run) -> StepReport:
     mirror = runner(run)
     before = mirror.state()
     mirror.stop()
-    changes = [Change(f"{mirror}", before, mirror.state()), *_stop_other(run)]
+    changes = [Change(f"{mirror}", before, mirror.state())]
     copied = _copied(run, leg)
     images = read_several(run.clusters.target, leg.begin, (Which.END,))[Which.END]
     Legs(run.records).keep(replace(leg, end=copied, image=images))
@@ -204,11 +204,7 @@ def by_group(run: Run) -> list[tuple[str, str, int, int]]:
 
 def source_answers(run: Run) -> bool:
     """Whether the cluster that is said to be lost can be asked who it is."""
-    try:
-        identify(run.clusters.source)
-    except ClusterError:
-        return False
-    return True
+    return silence_of(run.clusters.source) is None
 
 
 def mapped_by(run: Run, leg: Leg, end: Mapping[TopicPartition, tuple[int, int]] | None) -> list[Survived]:
@@ -267,22 +263,6 @@ def _copied(run: Run, leg: Leg) -> dict[TopicPartition, int]:
         raise MirrorError("the plan names no Kafka Connect cluster on the target")
     stored = run.clusters.worker.positions(runner(run).name)
     return {tp: max(begin, stored.get(tp, begin)) for tp, begin in leg.begin.items()}
-
-
-def _stop_other(run: Run) -> list[Change]:
-    """The mirror that copies to the source, there after a failback: its workers may be gone with the source."""
-    mirror = run.mirrors.get(Side.SOURCE)
-    if mirror is None:
-        return []
-    try:
-        before = mirror.state()
-        if before == "ABSENT":
-            return []
-        mirror.stop()
-        return [Change(f"{mirror}", before, mirror.state())]
-    except MirrorError as error:
-        run.log.info("%s: %s", mirror, error)
-        return []
 
 
 def _leg(run: Run) -> Leg:
@@ -345,10 +325,9 @@ def _something_to_follow(run: Run) -> list[Finding]:
 
 
 def _source(run: Run) -> list[Finding]:
-    try:
-        identify(run.clusters.source)
-    except ClusterError as error:
-        return [Finding("failover-source/all", Status.PASS, f"the source does not answer: {error}")]
+    silence = silence_of(run.clusters.source)
+    if silence is not None:
+        return [Finding("failover-source/all", Status.PASS, f"the source does not answer: {silence}")]
     return [
         Finding(
             "failover-source/all",
