@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kafka_migration.errors import MigrationError
 from kafka_migration.findings import Finding, Status
-from kafka_migration.purposes import VERIFY
+from kafka_migration.purposes import LOCKING
 from kafka_migration.report import StepReport
 from kafka_migration.run import Run
 from kafka_migration.services.controller import State
@@ -73,8 +73,8 @@ def closing_look(run: Run) -> StepReport:
 
 
 def finish(run: Run) -> None:
-    """Mark the pass as finished by this run. Called only for a verdict of PASS; a verification finishes nothing."""
-    if run.purpose == VERIFY:
+    """Mark the pass as finished by this run. Called only for a verdict of PASS; what moves nothing finishes nothing."""
+    if run.purpose not in LOCKING:
         return
     current = run.current
     if not run.dry_run and not current.finished:
