@@ -321,6 +321,35 @@ def test_plans_own_suites_are_judged_beside_the_proof(dags_of: Callable[..., dic
     assert "suites" not in dags_of(shop() + "verify: {{}}\n")["verify"].task_ids
 
 
+_KEPT = shop("mirror") + "mirror: {{connection: connect_target, schedule: '*/7 * * * *'}}\n"
+
+
+def test_mirror_that_is_kept_is_watched_one_run_after_the_other(dags_of: Callable[..., dict[str, DAG]]) -> None:
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    made = dags_of(_KEPT)
+    assert "migrate" not in made
+    assert "rollback" not in made
+    dag = made["mirror"]
+    assert order_of(dag) == ["preflight", "create_topics", "start_mirror", "watch", "evidence", "gate"]
+    assert dag.max_active_runs == 1, "the next run does not begin beside the one that watches"
+    assert not dag.catchup
+    assert DagSerialization.from_dict(DagSerialization.to_dict(dag)).timetable.summary == "*/7 * * * *"
+    assert set(dag.params) == {"dry_run", "reason"}
+    assert set(headings(dag)) == {"target"}
+    assert dag.get_task("evidence").judged == ["preflight", "create_topics", "start_mirror", "watch"]  # type: ignore[attr-defined]
+    assert dag.get_task("gate").outlets == [], "nothing has moved that would have to be verified"
+    watch = dag.get_task("watch")
+    assert (watch.patience, watch.poll) == (0.0, 3.0), "it takes no worker's place"  # type: ignore[attr-defined]
+
+
+def test_mirror_of_a_source_that_was_given_up_is_not_kept(dags_of: Callable[..., dict[str, DAG]]) -> None:
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    dag = dags_of(_KEPT + "decommissioned: true\n")["mirror"]
+    assert "*/7" not in DagSerialization.from_dict(DagSerialization.to_dict(dag)).timetable.summary
+
+
 def test_only_of_copies_a_sample_can_be_chosen(
     dags_of: Callable[..., dict[str, DAG]],
 ) -> None:
