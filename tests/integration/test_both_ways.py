@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.conftest import RunningCluster
-from tests.integration.scene import Daemon, Town, found
+from tests.integration.scene import Daemon, Town, found, verify
 from tests.integration.workbench import Workbench, eventually
 
 from demo.connect import ConnectWorker
@@ -22,7 +22,7 @@ from kafka_migration.mirror.properties import IDENTITY_POLICY
 from kafka_migration.mirror.rest import Connect, ConnectAccess
 from kafka_migration.offsets import OffsetRange, TopicPartition, Which, read_offsets
 from kafka_migration.plan.model import Plan
-from kafka_migration.purposes import MIRROR
+from kafka_migration.purposes import MIRROR, VERIFY
 from kafka_migration.report import StepReport
 from kafka_migration.run import Run
 from kafka_migration.sides import Side
@@ -83,6 +83,12 @@ class Ways:
         """Until that many of that side's messages are on the other."""
         copy = self.copy(side, tp)
         eventually(lambda: len(self.values(side.other, copy)) >= count, f"{count} copies in {copy}", 60)
+
+    def await_stored(self, side: Side) -> None:
+        """Until that side's mirror has stored that it has copied all."""
+        mirror, worker = self.run().mirrors[side.other], self.town.workers[side.other]
+        end = self.town.bench(side).end(self.t)
+        eventually(lambda: worker.positions(mirror.name).get(self.t) == end, f"{mirror} to come to {end}", 60)
 
     def names(self, side: Side) -> set[str]:
         """The topics there that this test has anything to do with."""
@@ -180,9 +186,38 @@ def test_copies_have_the_partitions_and_settings_of_their_originals_also_those_t
     there = ways.town.target.cluster
     assert describe_topics(there, [new.topic]), "who comes over in a failover finds the topic that it writes"
     both = {leg.heading: leg for leg in Legs(ways.town.records).all()}
+    assert all(set(leg.onto.values()) == {0} for leg in both.values())
     assert {side: set(leg.begin) for side, leg in both.items()} == {side: {ways.t, grown, new} for side in Side}, (
         "recorded, so that a verification and a failover know it"
     )
+
+
+def test_verification_compares_each_way_as_far_as_its_mirror_has_come_and_names_what_is_foreign(ways: Ways) -> None:
+    ways.start()
+
+    def looked(run_id: str, side: Side) -> StepReport:
+        return verify(ways.town.run(ways.plan, run_id, VERIFY).headed(side))
+
+    for count in (3, 8):
+        for side in Side:
+            ways.town.bench(side).write(ways.t, count - (3 if count == 8 else 0), value=str(count).encode())
+        for side in Side:
+            ways.await_stored(side)
+            report = looked(f"after {count}", side.other)
+            assert found(report, f"content/{ways.copy(side).topic}").status is Status.PASS
+            assert report.data["compared"]["messages"] == count
+            before = count - 5 if count == 8 else 0
+            assert (f"{before} of them proved before" in report.summary) is (before > 0), "only what came since is read"
+    ways.town.source.write(ways.copy(Side.TARGET), 1, value=b"foreign")
+    for side in Side:
+        ways.town.bench(side).write(ways.t, 1)
+        ways.await_stored(side)
+    assert looked("again", Side.TARGET).data["compared"]["messages"] == 9
+    with pytest.raises(FindingsFailed) as failed:
+        looked("again", Side.SOURCE)
+    assert failed.value.report is not None
+    told = found(failed.value.report, f"content/{ways.copy(Side.TARGET).topic}")
+    assert (told.status, "1 extra" in told.seen) == (Status.FAIL, True)
 
 
 def test_what_would_loop_is_refused_before_anything_is_copied(ways: Ways) -> None:

@@ -37,7 +37,7 @@ def check_mirrors(run: Run) -> list[Finding]:
             )
         )
     if topic := canary.topic_of(run.plan):
-        found += canary.check(run.clusters, topic, canary.copy_of(run.plan))
+        found += canary.check(run.clusters, topic, run.mirrors[Side.TARGET].copy_of(topic))
     return found
 
 
@@ -47,7 +47,7 @@ def _loops(run: Run) -> Iterable[Finding]:
     known = {side: identify(clusters.of(side)).addresses | {clusters.of(side).bootstrap_servers} for side in Side}
     between = Between(
         sorted({topic for service in plan.services for topic in (*service.produces, *service.reads)}),
-        tuple(Side) if plan.prefixed else (Side.SOURCE,),
+        [side.other for side in plan.ways],
         {mirror.name for mirror in run.mirrors.values()},
         Addresses(*(",".join(sorted(known[side])) for side in (Side.SOURCE, Side.TARGET))),
     )

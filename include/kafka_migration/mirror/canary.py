@@ -20,7 +20,6 @@ from kafka_migration.findings import Finding, Status
 from kafka_migration.offsets import OffsetRange, Offsets, TopicPartition, Which, read_several
 from kafka_migration.plan.model import OWN_TOPICS, Plan
 from kafka_migration.report import Change
-from kafka_migration.sides import Side
 from kafka_migration.topics.create import TopicToCreate, create_topics
 from kafka_migration.topics.describe import topic_names
 from kafka_migration.visible import each_visible
@@ -31,10 +30,7 @@ _BROKERS_DEFAULT = -1
 
 @dataclass(frozen=True)
 class Canary:
-    """One that was sent. `sent_at`: seconds since the epoch. `onto`: where the destination's topic ended before it.
-
-    `topic`: that of the destination.
-    """
+    """One that was sent. `sent_at`: seconds since the epoch. `onto`: where the destination's topic ended before it."""
 
     topic: str
     id: str
@@ -50,19 +46,13 @@ def topic_of(plan: Plan) -> str | None:
     return f"{OWN_TOPICS}canary.{plan.plan}" if plan.mirror is not None and plan.mirror.canary else None
 
 
-def copy_of(plan: Plan) -> str | None:
-    """What the topic is called on the target; None where the plan asks for none."""
-    topic = topic_of(plan)
-    return plan.copy_name(topic, Side.SOURCE) if topic and plan.prefixed else topic
-
-
-def check(clusters: Clusters, topic: str, copy: str | None = None) -> list[Finding]:
+def check(clusters: Clusters, topic: str, copy: str) -> list[Finding]:
     """Whether both clusters have the topic or would create it; changes nothing.
 
-    `copy`, here as below: what it is called on the destination, where that is another name.
+    `copy`, here as below: what it is called on the destination.
     """
     found = []
-    for cluster, name in ((clusters.origin, topic), (clusters.destination, copy or topic)):
+    for cluster, name in ((clusters.origin, topic), (clusters.destination, copy)):
         if name in topic_names(cluster):
             continue
         for reason in create_topics(cluster, [_wanted(name)], trial=True).values():
@@ -79,10 +69,10 @@ def check(clusters: Clusters, topic: str, copy: str | None = None) -> list[Findi
     return found or [Finding("canary-topic/all", Status.PASS, f"topic {topic} is there, or can be created")]
 
 
-def make(clusters: Clusters, topic: str, copy: str | None = None) -> list[Change]:
+def make(clusters: Clusters, topic: str, copy: str) -> list[Change]:
     """Make the topic where it is not there yet, on both clusters. Raises `ClusterError`."""
     changes = []
-    for cluster, name in ((clusters.origin, topic), (clusters.destination, copy or topic)):
+    for cluster, name in ((clusters.origin, topic), (clusters.destination, copy)):
         if name in topic_names(cluster):
             continue
         for reason in create_topics(cluster, [_wanted(name)]).values():
@@ -97,9 +87,9 @@ def begins(clusters: Clusters, topic: str) -> Offsets:
     return {tp: read_several(clusters.origin, [tp], (Which.END,))[Which.END][tp]}
 
 
-def send(clusters: Clusters, topic: str, clock: Callable[[], float], copy: str | None = None) -> Canary:
+def send(clusters: Clusters, topic: str, clock: Callable[[], float]) -> Canary:
     """Write a new one to the origin. Raises `ClusterError` where it is not acknowledged."""
-    tp = TopicPartition(copy or topic, 0)
+    tp = TopicPartition(topic, 0)
     onto = read_several(clusters.destination, [tp], (Which.END,))[Which.END][tp]
     origin, answers = clusters.origin, []
 
@@ -109,7 +99,7 @@ def send(clusters: Clusters, topic: str, clock: Callable[[], float], copy: str |
     try:
         producer = Producer({**origin.config, "acks": "all", "enable.idempotence": True})
         producer.list_topics(topic, timeout=CONNECT_TIMEOUT)  # connecting is no part of what is measured
-        canary = Canary(tp.topic, uuid4().hex, clock(), onto)
+        canary = Canary(topic, uuid4().hex, clock(), onto)
         value = json.dumps({"id": canary.id, "sent_at": canary.sent_at}).encode()
         producer.produce(topic, value, canary.id.encode(), partition=0, on_delivery=answered)
         producer.flush(REQUEST_TIMEOUT + CONNECT_TIMEOUT)

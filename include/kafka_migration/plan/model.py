@@ -741,6 +741,11 @@ class Plan(Part):
         return self.keeps_mirror and self.mirror is not None and self.mirror.ways == "both_ways"
 
     @property
+    def ways(self) -> tuple[Side, ...]:
+        """The sides that are copied to by mirrors that run at the same time, or by the one that does."""
+        return (Side.TARGET, Side.SOURCE) if self.prefixed else (Side.TARGET,)
+
+    @property
     def copied_back(self) -> bool:
         """Whether a rollback copies what was produced on the target to the source, instead of its being read there."""
         return self.copies or (self.mirror is not None and self.mirror.back is not None)

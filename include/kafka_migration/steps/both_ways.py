@@ -1,4 +1,4 @@
-"""A mirror that copies both ways: each cluster's own topics to the other, their names behind that of where they are from.
+"""A mirror that copies both ways: each cluster's own topics to the other, their names behind that of where they lie.
 
 Each way is a leg like any other, so that what is proved of it is remembered and what ends it is known; the two never
 end each other. A copy is never copied on: by its name it counts as a copy on both sides, so no second level appears.
@@ -14,9 +14,9 @@ from kafka_migration.mirror import canary
 from kafka_migration.mirror.legs import Leg, Legs
 from kafka_migration.mirror.runner import MirrorRunner
 from kafka_migration.mirror.syncs import syncs_end
-from kafka_migration.offsets import TopicPartition, Which, read_offsets
+from kafka_migration.offsets import Offsets, TopicPartition, Which, read_offsets, to_json
 from kafka_migration.passes import open_pass
-from kafka_migration.report import StepReport, Table
+from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import Run
 from kafka_migration.sides import Side
 from kafka_migration.steps import beside, remade
@@ -27,6 +27,13 @@ from kafka_migration.topics.ids import topic_ids
 LEGS: Mapping[Side, str] = {Side.TARGET: "mirror/leg", Side.SOURCE: "mirror/leg-back"}
 """By the side that it copies to, where a pass keeps the number of the leg."""
 
+_CANARY = "mirror/canary"
+
+
+def way(run: Run) -> str:
+    """What keys of what is kept for one of two ways begin with: nothing for the one to the target."""
+    return "back/" if run.plan.prefixed and run.heading is Side.SOURCE else ""
+
 
 def start(run: Run) -> StepReport:
     """Make the topics that take the copies, and let both connectors run. Repeatable.
@@ -34,15 +41,15 @@ def start(run: Run) -> StepReport:
     Topics and partitions that came since are added. Raises `FindingsFailed` where a topic was made anew since copying
     of it began, `ClusterError` where a cluster refuses one.
     """
-    ways = [_Way.of(run.headed(side)) for side in (Side.TARGET, Side.SOURCE)]
+    both = [_Way.of(run.headed(side)) for side in run.plan.ways]
     if run.dry_run:
-        return StepReport("would start " + " and ".join(str(way.mirror) for way in ways))
+        return StepReport("would start " + " and ".join(str(one.mirror) for one in both))
     open_pass(run.records)
     check_window(run, "starting the mirror")
     report, told = StepReport(), []
     names, _ = choose(run.plan.topics, run.plan, topic_names(run.clusters.source))
-    for way in ways:
-        found = way.start(names)
+    for one in both:
+        found = one.start(names)
         told.append(found.summary)
         report.tables += found.tables
         report.changes += found.changes
@@ -73,10 +80,9 @@ class _Way:
         changes = beside.make(run.clusters.destination, here, names)
         leg = self._leg(here, names)
         run.current.keep(LEGS[run.heading], leg.number)
-        brought = canary.topic_of(run.plan) if run.heading is Side.TARGET else None
-        changes += canary.make(run.clusters, brought, canary.copy_of(run.plan)) if brought else []
         begins = {tp: at for tp, at in leg.begin.items() if tp.topic in here}
-        changes += mirror.create({**begins, **(canary.begins(run.clusters, brought) if brought else {})})
+        told, canarys = self._canary()
+        changes += told + mirror.create({**begins, **canarys})
         mirror.resume()
         return StepReport(
             f"{mirror} copies {len(begins)} partitions of {len(here)} topics",
@@ -89,6 +95,18 @@ class _Way:
             ],
             changes=changes,
         )
+
+    def _canary(self) -> tuple[list[Change], Offsets]:
+        """Of the way to the target: its topic is made, and copied from where it ended when copying of it began."""
+        run, topic = self.run, canary.topic_of(self.run.plan)
+        if topic is None or way(run):
+            return [], {}
+        changes = canary.make(run.clusters, topic, self.mirror.copy_of(topic))
+        begins = run.current.note_offsets(_CANARY)
+        if not begins:  # chosen once: a mirror that runs is not stopped to be told of another place
+            begins = dict(canary.begins(run.clusters, topic))
+            run.current.keep(_CANARY, to_json(begins))
+        return changes, begins
 
     def _known(self) -> Leg | None:
         """The last leg of this way."""
@@ -114,6 +132,10 @@ class _Way:
         new = [tp for topic in here.values() for tp in topic.numbered() if tp not in last.begin]
         if not new:
             return last
-        copies = {TopicPartition(names[tp.topic], tp.partition): tp for tp in new}
+        # MirrorMaker sees new partitions of its topics by itself, and may copy them already.
+        known = {tp.topic for tp in last.begin}
+        whole = dict.fromkeys((tp for tp in new if tp.topic in known), 0)
+        copies = {TopicPartition(names[tp.topic], tp.partition): tp for tp in new if tp not in whole}
+        begin = read_offsets(run.clusters.origin, copies.values(), Which.START)
         onto = {copies[tp]: at for tp, at in read_offsets(run.clusters.destination, copies, Which.END).items()}
-        return legs.add(last, read_offsets(run.clusters.origin, new, Which.START), onto, ids)
+        return legs.add(last, {**begin, **whole}, {**onto, **whole}, ids)

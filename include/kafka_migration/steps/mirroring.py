@@ -75,6 +75,11 @@ def runner(run: Run) -> MirrorRunner:
     return run.mirror
 
 
+def copy_of(run: Run, tp: TopicPartition) -> TopicPartition:
+    """What a partition of what is copied is called where this run goes."""
+    return replace(tp, topic=runner(run).copy_of(tp.topic)) if run.plan.prefixed else tp
+
+
 def start(run: Run) -> StepReport:
     """Create the mirror stopped, with the offsets from which it shall copy, and let it run. Repeatable.
 
@@ -104,7 +109,7 @@ def start(run: Run) -> StepReport:
     check_window(run, f"starting {mirror}")
     renewed = holding.renewed(run)
     brought = canary_topic(run)
-    changes = canary.make(run.clusters, brought) if brought else []
+    changes = canary.make(run.clusters, brought, mirror.copy_of(brought)) if brought else []
     changes += mirror.create({**leg.begin, **(canary.begins(run.clusters, brought) if brought else {})})
     mirror.resume()
     return StepReport(

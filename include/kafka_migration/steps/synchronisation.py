@@ -46,7 +46,7 @@ class SynchronisedStep:
             return {"canary": None}
         remade.refuse(run, leg, "sending a canary")
         mirror = kept_running(runner(run), run.log)
-        sent = canary.send(run.clusters, topic, run.now, canary.copy_of(run.plan))
+        sent = canary.send(run.clusters, topic, run.now)
         return {"canary": sent.to_json(), "mirror": mirror.watched.to_json()}
 
     def look(self, clusters: Clusters, brief: Mapping[str, Any], memory: Mapping[str, Any], now: float) -> Look:
