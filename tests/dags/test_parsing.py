@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.dags.conftest import AirflowHome, Ended
+
+from kafka_migration.sides import Side
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG
@@ -311,6 +314,18 @@ def test_verification_is_a_dag_of_its_own_and_ends_without_an_event(dags_of: Cal
         outlets = {purpose: [a.uri for a in dag.get_task("gate").outlets] for purpose, dag in made.items()}
         ends = ["kafka-migration://shop/"]
         assert outlets == {"migrate": ends, "rollback": ends, "verify": []}, "or it would trigger itself for ever"
+
+
+def test_verification_of_a_mirror_that_copies_both_ways_looks_at_both(dags_of: Callable[..., dict[str, DAG]]) -> None:
+    mirror = "mirror: {{connection: connect_target, back: connect_source, ways: both_ways}}\n"
+    text = re.sub(r"(group: .*?\])", r"\1, subscription: .*", shop("mirror")) + mirror
+    made = dags_of(text)["verify"]
+    for prefix in ("", "back."):
+        assert behind(made, f"{prefix}ranges") >= {f"{prefix}compare", f"{prefix}proof", "evidence"}
+        assert f"{prefix}proof" in getattr(made.get_task("evidence"), "judged", ()), "or no verdict would need it"
+    assert not {"back.compare", "back.proof"} & behind(made, "ranges")
+    heading = {prefix: made.get_task(f"{prefix}compare").partial_kwargs["heading"] for prefix in ("", "back.")}
+    assert heading == {"": Side.TARGET, "back.": Side.SOURCE}
 
 
 def test_plans_own_suites_are_judged_beside_the_proof(dags_of: Callable[..., dict[str, DAG]]) -> None:

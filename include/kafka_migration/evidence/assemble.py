@@ -101,7 +101,7 @@ def assemble(bundle: Bundle, facts: Facts) -> Evidence:
         drains=drains,
         pauses=_pauses(records),
         data_docs=next((str(link) for r in records if (link := r.report.data.get("data_docs"))), None),
-        compared=next((Compared(**c) for r in records if (c := r.report.data.get("compared"))), None),
+        compared=_together([Compared(**c) for r in records if (c := r.report.data.get("compared"))]),
         content=content,
         level=next((str(level) for r in records if (level := r.report.data.get("level"))), None),
         watched=next((Watched(**w) for r in records if (w := r.report.data.get("watched"))), None),
@@ -146,6 +146,16 @@ def _findings(records: Sequence[StepRecord], in_plan: Mapping[str, str]) -> tupl
         for r in records
         for f in r.report.findings
     )
+
+
+def _together(compared: Sequence[Compared]) -> Compared | None:
+    """What was compared on every way."""
+    if not compared:
+        return None
+    total = {
+        name: sum(getattr(c, name) for c in compared) for name in ("messages", "partitions", "differences", "repeated")
+    }
+    return Compared(**total, first=next((c.first for c in compared if c.first), None))
 
 
 def _drains(record: StepRecord) -> list[DrainCurve]:

@@ -56,7 +56,7 @@ def ranges(run: Run) -> StepReport:
         for pair in new:
             sizes[pair.partition] = sizes.get(pair.partition, 0) + (_size(pair) if run.level != "offsets" else 0)
         report.tables = [_ranges_table(run, job.pairs, sizes)]
-        if leg.number:
+        if leg.number and not run.plan.prefixed:
             report.notes = ["what an earlier migration of this plan has copied lies before these ranges"]
     elif why is None and run.level in _REMEMBERED:
         job = _of_groups(run, job)
@@ -83,7 +83,7 @@ def compare(run: Run, share: Mapping[str, Any]) -> StepReport:
     job, number = begun(run), int(share["number"])
     if job.why:
         return StepReport(f"nothing to verify: {job.why}")
-    run = _at_its_rate(run, job.shares)
+    run = _at_its_rate(run, job.shares * len(run.plan.ways))
     mine = {TopicPartition.parse(text) for text in share["partitions"]}
     if job.leg is None:
         counts = count_between(run.clusters.target, {tp: job.marks[str(tp)] for tp in mine})
