@@ -645,6 +645,11 @@ class Plan(Part):
             problems.append("mirror: connection: is needed by scheme mirror")
         if self.history:
             problems.append("history: scheme mirror copies the stored messages by itself")
+        if self.verify is not None and self.verify.level not in ("content", "offsets"):
+            problems.append(
+                f"verify: level: {self.verify.level} needs a mirror that has ended; scheme mirror is verified by"
+                " content or offsets"
+            )
         if not self.prefixed:
             return problems
         if mirror.back is None:

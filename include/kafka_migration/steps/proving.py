@@ -217,10 +217,11 @@ def _subject(run: Run) -> tuple[Leg | None, str | None]:
     """
     why = nothing_yet(run)
     leg = leg_of(run) if run.plan.copies and not run.plan.decommissioned else None
-    if why is None or leg is None or run.current.finished or is_going_back(run):
+    unfinished = not run.plan.keeps_mirror and not run.current.finished and not is_going_back(run)
+    if why is not None and not (leg is not None and unfinished):
         return leg, why
-    if run.level not in ("content", "offsets") and not leg.ended:
-        return leg, f"the mirror has not ended yet, which level {run.level} needs"
+    if leg is not None and not leg.ended and run.level not in ("content", "offsets"):
+        return leg, f"the mirror has not ended, which level {run.level} needs"
     return leg, None
 
 
