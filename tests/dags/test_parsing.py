@@ -404,3 +404,44 @@ def test_plan_that_does_not_load_has_one_dag_that_shows_why_and_no_rollback(
     assert {purpose: order_of(dag) for purpose, dag in dags_of("plan: shop\nshceme: x\n").items()} == {
         "migrate": ["invalid_plan"]
     }
+
+
+_KEPT = "mirror: {{connection: connect_target, back: connect_source}}\napprovals: [failover, handover]\n"
+
+
+def test_failover_stops_the_mirror_before_it_sets_groups_and_sets_them_before_a_service_starts(
+    dags_of: Callable[..., dict[str, DAG]],
+) -> None:
+    dag = dags_of(shop("mirror") + _KEPT)["failover"]
+    assert order_of(dag) == [
+        *("preflight", "approve_failover", "stop_flow", "set_groups"),
+        "switch_producers.api",
+        *("depot.start", "depot.consuming", "books.start", "books.consuming"),
+        *("evidence", "gate"),
+    ]
+    assert {"switch_producers.api", "depot.start", "books.start"} <= behind(dag, "set_groups")
+    assert headings(dag).keys() == {"target"}
+    assert not dag.get_task("gate").outlets, "nothing can be verified while the source is gone"
+
+
+def test_failback_finds_the_tail_before_anything_comes_home_and_hands_over_behind_it(
+    dags_of: Callable[..., dict[str, DAG]],
+) -> None:
+    dags = dags_of(shop("mirror") + _KEPT)
+    dag = dags["failback"]
+    assert order_of(dag) == [
+        *("preflight", "begin", "tail", "start_mirror", "caught_up", "past_failover", "rehearse", "approve_handover"),
+        *("stop_writers", "cutover", "stop_mirror", "switch_producers.api"),
+        *("depot.handover", "depot.consuming", "books.handover", "books.consuming"),
+        *("compare_content", "evidence", "gate"),
+    ]
+    assert headings(dag)["target"] == {"tail"}, "the plan's own mirror copies it"
+    assert dags.keys() == {"mirror", "verify", "failover", "failback", "drill"}, "nothing migrates"
+
+
+def test_drill_runs_at_its_times_and_touches_no_service(dags_of: Callable[..., dict[str, DAG]]) -> None:
+    practised = _KEPT.replace("back:", 'drill: "0 4 * * *", back:')
+    dag = dags_of(shop("mirror") + practised)["drill"]
+    assert order_of(dag) == ["preflight", "drill", "evidence", "gate"]
+    assert "0 4 * * *" in str(dag.timetable.serialize())
+    assert not dags_of(shop("mirror") + _KEPT)["drill"].timetable.can_be_scheduled
