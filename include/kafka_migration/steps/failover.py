@@ -31,6 +31,7 @@ from kafka_migration.steps import repeats
 from kafka_migration.steps.back import controllers_answer
 from kafka_migration.steps.common import (
     FLOW,
+    exported_key,
     handover_key,
     observations_table,
     observe_all,
@@ -131,6 +132,7 @@ def set_groups(run: Run) -> StepReport:
             current.set_idle(group, known.at.get(group, run.now()))
             current.keep(handover_key(group), to_json(mine))
         current.keep(_ANNOUNCED, announced(mapped))
+        _tell_external(run, leg)
     wanted = {group: current.note_offsets(handover_key(group)) for group in groups}
     there = committed(run.clusters.target, groups)
     active = {g: d for g, d in describe_groups(run.clusters.target, groups).items() if d.active}
@@ -363,6 +365,22 @@ def _unmirrored(run: Run) -> list[Finding]:
     ]
 
 
+def _tell_external(run: Run, leg: Leg) -> None:
+    """For applications that keep their offsets themselves: which offset of the source is which of the target."""
+    anchors = _anchors(run, leg, None)
+    for group, consumes in run.plan.groups.items():
+        if consumes.offsets != "external":
+            continue
+        rows = [
+            f"{tp.topic},{tp.partition},{here},{there}"
+            for tp in sorted(anchors)
+            if tp.topic in consumes.topics
+            for here, there in anchors[tp].pairs
+        ]
+        file = run.leave(f"offsets-{group}.csv", "\n".join(["topic,partition,source,target", *rows]) + "\n")
+        run.current.keep(exported_key(group), {"file": file, "rows": len(rows)})
+
+
 def _of_groups(run: Run, mapped: Sequence[Survived]) -> list[Finding]:
     never = sorted({m.group for m in mapped} - {m.group for m in mapped if m.known is not None})
     external = sorted(g for g, c in run.plan.groups.items() if c.offsets == "external")
@@ -382,7 +400,7 @@ def _of_groups(run: Run, mapped: Sequence[Survived]) -> list[Finding]:
             Status.WARN,
             f"{group} keeps its offsets outside Kafka",
             "a group whose position was noted",
-            "set it by hand before its service starts: by time, or by the first column of the evidence's table",
+            "a task asks for it before its service starts, and names a table of offsets",
         )
         for group in external
     ]
