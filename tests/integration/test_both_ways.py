@@ -238,6 +238,7 @@ def test_groups_of_a_lost_source_skip_nothing_on_the_target_and_repeat_no_more_t
                 bench.write(ways.t, 1, value=f"{side} {turn} {number}".encode())
             bench.abort_transaction(ways.t, 3)
             bench.commit_transaction(ways.t, 2)
+        bench.write(ways.t, 1, value=b"the last")
         ways.await_stored(side)
     group = next(iter(ways.plan.groups))
     run = ways.run()
