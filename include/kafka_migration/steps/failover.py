@@ -27,7 +27,7 @@ from kafka_migration.plan.model import Service
 from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import Run
 from kafka_migration.sides import Side
-from kafka_migration.steps import repeats
+from kafka_migration.steps import both_places, repeats
 from kafka_migration.steps.back import controllers_answer
 from kafka_migration.steps.common import (
     FLOW,
@@ -48,7 +48,7 @@ def look(run: Run) -> StepReport:
 
     Raises `FindingsFailed` where there is nothing to follow, `ClusterError` where the target does not answer.
     """
-    report = StepReport(findings=[*_not_yet(run), *_something_to_follow(run)])
+    report = StepReport(findings=_something_to_follow(run))
     stop_with(report, "looking at what is left")
     finished = run.current.finished
     if finished:
@@ -93,7 +93,7 @@ def stop(run: Run) -> StepReport:
     mirror.stop()
     changes = [Change(f"{mirror}", before, mirror.state())]
     copied = _copied(run, leg)
-    images = read_several(run.clusters.target, leg.begin, (Which.END,))[Which.END]
+    images = _ends(run, leg, Which.END)
     Legs(run.records).keep(replace(leg, end=copied, image=images))
     for stage in run.graph.stages:
         topics = set(topics_of_stage(run, run.current, stage))
@@ -215,7 +215,10 @@ def mapped_by(run: Run, leg: Leg, end: Mapping[TopicPartition, tuple[int, int]] 
     None where that is not known exactly: then nothing behind the last that the mirror has told is relied on.
     """
     known = positions.read(run.clusters.target, positions.topic_of(run.plan))
-    anchors = _anchors(run, leg, None if end is None or repeats.allowed(run) else end)
+    end = None if repeats.allowed(run) else end
+    if run.plan.prefixed:
+        return both_places.survived(run, known.commits, end)
+    anchors = _anchors(run, leg, end)
     images = {tp: end[tp][1] for tp in leg.begin} if end else _ends(run, leg)
     wanted = [
         Position(group, tp, known.commits.get(group, {}).get(tp, -1))
@@ -243,8 +246,11 @@ def so_far(run: Run, leg: Leg) -> dict[TopicPartition, tuple[int, int]]:
     return {tp: (at, images[tp]) for tp, at in copied.items()}
 
 
-def _ends(run: Run, leg: Leg) -> Offsets:
-    return read_several(run.clusters.target, leg.begin, (Which.STABLE,))[Which.STABLE]
+def _ends(run: Run, leg: Leg, which: Which = Which.STABLE) -> Offsets:
+    """By partition of the source, where its copies end."""
+    names = {tp: replace(tp, topic=runner(run).copy_of(tp.topic)) for tp in leg.begin}
+    ends = read_several(run.clusters.target, names.values(), (which,))[which]
+    return {tp: ends[name] for tp, name in names.items()}
 
 
 def _anchors(run: Run, leg: Leg, end: Mapping[TopicPartition, tuple[int, int]] | None) -> dict[TopicPartition, Anchors]:
@@ -294,20 +300,6 @@ def _users(run: Run, group: str) -> Sequence[Service]:
 
 def _told(mapped: Sequence[Survived]) -> str:
     return f"{sum(m.near for m in mapped):,} messages read again had all stopped where they were last seen"
-
-
-def _not_yet(run: Run) -> list[Finding]:
-    if not run.plan.prefixed:
-        return []
-    return [
-        Finding(
-            "failover-ways/all",
-            Status.FAIL,
-            "the plan copies both ways, under prefixed names",
-            "ways: one_way",
-            "not yet: move the services by hand; with both_ways each cluster has all messages under either name",
-        )
-    ]
 
 
 def _something_to_follow(run: Run) -> list[Finding]:
