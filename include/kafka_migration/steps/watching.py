@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -37,7 +37,7 @@ from kafka_migration.waiting import Look, Outcome
 STATE = "mirror/state"
 """The record that tells how the mirror was when it was last looked at."""
 
-_EARLY = 10.0  # seconds before the next run that the watch ends
+_EARLY = 5.0  # seconds before the next run that the watch ends
 _LEAST = 30.0  # a watch is at least about as long
 _SILENT = 60.0  # seconds for which what does not answer is waited for
 _STALLED = 300.0  # seconds in which nothing is copied though there is something
@@ -307,13 +307,12 @@ class _Watch:
         self.memory["did"] = _added(self.memory.get("did", ()), [told])
 
 
-def last_word(run: Run, found: Iterable[Finding], whole: bool) -> StepReport:
-    """What is left on record of a run that did not come to its end; `found`: what its steps have found."""
+def last_word(run: Run, problems: Sequence[str], whole: bool) -> StepReport:
+    """What is left on record of a run that did not come to its end; `problems`: of what its steps have failed."""
     if why := keeping.stands_back(run):
         return StepReport(why)
     if not whole and not run.dry_run:
-        against = [f"{f.id}: {f.seen}" for f in found if f.stops]
-        _record(run, {"state": "not watched"}, against or ["the last run did not come to its end: its log says why"])
+        _record(run, {"state": "not watched"}, [*problems] or ["the last run did not come to its end"])
     return StepReport("the mirror is watched by the next run")
 
 
