@@ -30,6 +30,7 @@ from kafka_migration.report import StepReport
 from kafka_migration.run import Run
 from kafka_migration.sides import Side
 from kafka_migration.steps import keeping, mirroring, watching
+from kafka_migration.steps.common import FLOW
 from kafka_migration.topics.create import add_partitions, set_settings
 from kafka_migration.topics.describe import partitions_of, topic_names
 from kafka_migration.waiting import Look, Outcome
@@ -357,7 +358,7 @@ def test_after_a_failover_and_while_one_runs_nothing_is_touched(kept: Kept) -> N
     kept.begin()
     kept.prepare()
     kept.run().mirrors[Side.TARGET].stop()
-    kept.town.records.set(keeping.FLOW, "failed over")
+    kept.town.records.set(FLOW, "failed over")
     steps = (keeping.preflight, keeping.create_topics, keeping.start_mirror)
     for step in steps:
         assert step(kept.run()).summary.startswith("stands back: the plan has failed over")
@@ -365,7 +366,7 @@ def test_after_a_failover_and_while_one_runs_nothing_is_touched(kept: Kept) -> N
     look = kept.look()
     assert look.outcome is Outcome.DONE
     assert watching.watch.settle(kept.run(), kept.brief, look).summary.startswith("stands back")
-    kept.town.records.set(keeping.FLOW, None)
+    kept.town.records.set(FLOW, None)
     for step in steps:
         assert step(kept.run(stands_back="stands back: a run is active")).summary == "stands back: a run is active"
     assert kept.connect.state(kept.name)[0] == "STOPPED"
@@ -376,7 +377,7 @@ def test_failover_that_begins_while_it_is_started_wins(kept: Kept, monkeypatch: 
     start = mirroring.start
 
     def failing_over(run: Run) -> StepReport:
-        kept.town.records.set(keeping.FLOW, "failed over")
+        kept.town.records.set(FLOW, "failed over")
         run.mirrors[Side.TARGET].stop()
         return start(run)
 

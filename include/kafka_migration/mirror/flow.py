@@ -16,8 +16,9 @@ class Flow:
     """What is copied: `topics` by name, from one cluster to the other.
 
     `origin_client`, `destination_client`: what Connect needs to reach them beyond their addresses, as properties of the
-    Java client. `properties`: the plan's own. `prefix`: what MirrorMaker's names of the clusters begin with. `history`:
-    the copies lie beside the topics and not in them, under names that begin with the origin's.
+    Java client. `properties`: the plan's own. `prefix`: what MirrorMaker's names of the clusters begin with.
+    `prefixed`: the copies lie beside the topics and not in them, under names that begin with the origin's. `history`:
+    it copies what is stored, beside a move.
     """
 
     plan: str
@@ -28,6 +29,7 @@ class Flow:
     destination_client: Mapping[str, str] = field(default_factory=dict)
     properties: Mapping[str, Value] = field(default_factory=dict)
     prefix: str = ""
+    prefixed: bool = False
     history: bool = False
 
     @property
@@ -36,7 +38,7 @@ class Flow:
 
     def copy_of(self, topic: str) -> str:
         """What the topic is called on the destination."""
-        if not self.history:
+        if not self.prefixed:
             return topic
         return prefixed(topic, self.origin_alias, as_text(self.properties.get("replication.policy.separator", ".")))
 
@@ -58,7 +60,7 @@ def connector_config(flow: Flow, topics: Iterable[str]) -> dict[str, str]:
     """The connector's whole configuration. The topics are told one by one, none by a pattern."""
     return {
         **connector_properties(flow.properties),
-        **({"replication.policy.class": _PREFIXING} if flow.history else {}),
+        **({"replication.policy.class": _PREFIXING} if flow.prefixed else {}),
         "source.cluster.alias": flow.origin_alias,
         "target.cluster.alias": flow.destination_alias,
         "source.cluster.bootstrap.servers": flow.origin.bootstrap_servers,

@@ -48,6 +48,9 @@ class MirrorRunner(Protocol):
     def watched(self) -> Watched:
         """By what a look finds it."""
 
+    def copy_of(self, topic: str) -> str:
+        """What the topic is called on the cluster that it is copied to."""
+
     def check(self) -> list[Finding]:
         """What would keep it from copying as it must; changes nothing."""
 

@@ -25,10 +25,7 @@ from kafka_migration.offsets import Which
 from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import Run
 from kafka_migration.steps import mirroring, topics
-from kafka_migration.steps.common import moved_topics, stop_with
-
-FLOW = "mirror/flow"
-"""The record that says that services have followed the mirror; None: they have not."""
+from kafka_migration.steps.common import FLOW, moved_topics, stop_with
 
 RESTARTS = "mirror/restarts"
 """The record of when failed tasks were started again, in seconds since the epoch."""
