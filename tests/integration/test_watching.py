@@ -40,7 +40,7 @@ HOURLY = "0 * * * *"
 
 @pytest.fixture(scope="module")
 def worker(target: RunningCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConnectWorker]:
-    with ConnectWorker("kept", target.bootstrap_servers, tmp_path_factory.mktemp("connect") / "worker") as one:
+    with ConnectWorker("watched", target.bootstrap_servers, tmp_path_factory.mktemp("connect") / "worker") as one:
         yield one
 
 
