@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 from tests.conftest import RunningCluster
-from tests.integration.scene import Daemon, Town, found, verify
+from tests.integration.scene import Daemon, Town, found, look_once, verify
 from tests.integration.workbench import Workbench, eventually
 
 from demo.connect import ConnectWorker
@@ -27,11 +28,12 @@ from kafka_migration.purposes import MIRROR, VERIFY
 from kafka_migration.report import StepReport
 from kafka_migration.run import Run
 from kafka_migration.sides import Side
-from kafka_migration.steps import mirroring, preflight, topics
+from kafka_migration.steps import keeping, mirroring, preflight, topics, watching
 from kafka_migration.steps.both_places import survived
 from kafka_migration.topics.create import add_partitions
 from kafka_migration.topics.describe import describe_topics, topic_names
 from kafka_migration.visible import each_visible
+from kafka_migration.waiting import Look, Outcome
 
 SIDE_BY_SIDE = 60.0  # seconds; twelve times as long as a mirror takes to look for new topics
 _TURN = 0.5
@@ -171,6 +173,45 @@ def test_both_ways_side_by_side_copy_each_message_once_and_nothing_comes_back(wa
         assert Counter(ways.values(side.other, ways.copy(side))) == Counter(written[side]), "copied once"
         assert ways.values(side.other, ways.copy(side)) == written[side], "in order"
         assert ways.names(side) == own[side]
+
+
+def test_both_ways_are_watched_and_each_is_set_right(ways: Ways) -> None:
+    memory: dict[str, Any] = {}
+
+    def prepared() -> dict[str, Any]:
+        brief: dict[str, Any] = json.loads(json.dumps(watching.watch.prepare(ways.run(), {})))
+        return brief
+
+    keeping.create_topics(ways.run())
+    keeping.start_mirror(ways.run())
+    brief = prepared()
+    for side in Side:
+        ways.town.bench(side).write(ways.t, 5)
+
+    def look() -> Look:
+        seen = look_once(watching.watch, ways.run(), brief, memory)
+        memory.clear()
+        memory.update(seen.memory)
+        assert seen.outcome is not Outcome.FAILED, seen.why
+        if seen.outcome is Outcome.AGAIN:
+            brief.clear()
+            brief.update(prepared())
+        return seen
+
+    def caught_up() -> bool:
+        ways.await_copies(Side.SOURCE, 5)
+        ways.await_copies(Side.TARGET, 5)
+        numbers = look().numbers
+        return all(numbers.get(f"mirror.to_{side}.behind") == 0 for side in Side)
+
+    eventually(caught_up, "both to be told as copied", 60)
+    home = ways.run().mirrors[Side.SOURCE].name
+    ways.town.workers[Side.SOURCE]._call("PUT", f"/connectors/{home}/pause")
+    eventually(lambda: ways.town.workers[Side.SOURCE].state(home)[0] == "PAUSED", "it to pause")
+    assert look().outcome is Outcome.AGAIN
+    eventually(lambda: ways.town.workers[Side.SOURCE].state(home)[0] == "RUNNING", "it to run again")
+    assert f"mirror-resumed/{home}" in {one.get("finding") for one in look().memory["did"]}
+    assert keeping.create_topics(ways.run()).changes == [], "each side's own topics are left alone"
 
 
 def test_copies_have_the_partitions_and_settings_of_their_originals_also_those_that_come_later(ways: Ways) -> None:

@@ -94,7 +94,7 @@ def parity(run: Run) -> StepReport:
         for name in set(names) - set(new)
         if name in target
         and source[name].partitions > target[name].partitions
-        and (run.plan.keeps_mirror or name in (current.note("created") or ()))
+        and ((run.plan.keeps_mirror and not run.plan.prefixed) or name in (current.note("created") or ()))
     }
     add_partitions(run.clusters.target, grown)
     report.changes += [
