@@ -176,6 +176,8 @@ class Town:
 
     def __exit__(self, *_: object) -> None:
         self.stop_all()
+        for bench in (self.source, self.target):
+            bench.forget(self.suffix)
 
     def named(self, name: str) -> str:
         return f"{name}-{self.suffix}"

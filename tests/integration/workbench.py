@@ -10,8 +10,9 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, Message, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import NewTopic
 
 from kafka_migration.clusters.client import Cluster
@@ -103,6 +104,20 @@ class Workbench:
         """Delete what lies before an offset, as retention does."""
         for future in self.cluster.admin.delete_records([tp.at(offset)]).values():
             future.result(timeout=30)
+
+    def forget(self, suffix: str) -> None:
+        """Delete every group and topic whose name has it: each look at all of them costs the tests that come later."""
+        admin = self.cluster.admin
+        groups = [one.group_id for one in admin.list_consumer_groups(request_timeout=30).result().valid]
+        topics = list(admin.list_topics(timeout=30).topics)
+        deletions: list[Any] = []
+        if mine := [group for group in groups if suffix in group]:
+            deletions += admin.delete_consumer_groups(mine, request_timeout=30).values()
+        if mine := [topic for topic in topics if suffix in topic]:
+            deletions += admin.delete_topics(mine, request_timeout=30).values()
+        for one in deletions:
+            with contextlib.suppress(KafkaException):  # a group that still has a member stays
+                one.result(timeout=60)
 
     def roll_segment(self, tp: TopicPartition) -> None:
         """What is appended after the time of a segment begins another: only former ones are ever compacted."""
