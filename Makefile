@@ -2,7 +2,8 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo up down clean test check-evidence faults bench lock environment
+.PHONY: help demo up down clean test check-evidence faults bench lock environment \
+	compose-up compose-demo compose-down compose-check compose-ready compose-found
 
 VENV := .venv
 RUN := PYTHONPATH=include $(VENV)/bin/python -m
@@ -19,8 +20,16 @@ SETTINGS = $(foreach name,SCHEME ROLLBACK DAMAGE BROKERS SECURE,$(call quoted,$(
 	$(foreach name,$(filter-out PYTHON=%,$(MAKEOVERRIDES)),$(call quoted,$(name)))
 NOTHING_COUNTED := verdict INCONCLUSIVE produced=0 lost=0 repeated=0 out_of_order=0
 
+ifndef COMPOSE
+COMPOSE = $(shell if docker compose version >/dev/null 2>&1; then echo docker compose; \
+	elif docker-compose version >/dev/null 2>&1; then echo docker-compose; fi)
+endif
+COMPOSED = $(COMPOSE) --project-name kafka-migration --env-file .env.compose
+COMPOSE_TOLD = echo "Airflow is on its way: http://127.0.0.1:$$(sed -n 's/^AIRFLOW_PORT=//p' .env.compose), user admin;" \
+	"AIRFLOW_ADMIN_PASSWORD in .env.compose is the password. Stop it with: make compose-down"
+
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-12s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
 
 demo: ## migrate the live shop from one Kafka cluster to another and count every message
 	@$(call python,echo "$(NOTHING_COUNTED) reason=no_python")
@@ -55,6 +64,30 @@ faults: environment ## kill anything at any time and count every message; ONLY=f
 
 bench: environment ## measure, side by side in one run; ONLY=copying picks one (ONLY=help lists them), SCALE=0.1 the amounts
 	@exec env PYTHONPATH=include:. $(VENV)/bin/python -m benchmarks $(call quoted,ONLY=$(ONLY)) $(call quoted,SCALE=$(SCALE))
+
+compose-up: compose-ready ## Airflow with Postgres, Redis and two Celery workers in containers, and leave it running
+	@$(COMPOSED) up --detach --build
+	@$(COMPOSE_TOLD)
+
+compose-demo: compose-ready ## the same with two Kafka clusters and the live shop, to migrate it by hand
+	@WORKER_PID=service:shop $(COMPOSED) --profile demo up --detach --build
+	@$(COMPOSE_TOLD)
+
+compose-down: compose-ready ## stop the containers of both; their volumes stay
+	@$(COMPOSED) --profile demo down
+
+compose-check: compose-found environment ## all of it over local base images, a worker killed in the middle (root, 15 min)
+	@exec env PYTHONPATH=include COMPOSE='$(COMPOSE)' $(VENV)/bin/python compose/check.py
+
+compose-ready: compose-found
+	@$(call python,true)
+	@$(PYTHON) compose/environment.py .env.compose
+
+compose-found:
+	@[ -n '$(COMPOSE)' ] || { echo "Docker Compose was not found. Install it (docker compose, or docker-compose 1.29), or" \
+		"name it: make COMPOSE='docker compose'" >&2; exit 1; }
+	@docker info >/dev/null 2>&1 || { echo "No Docker engine answers: start one, or name it in DOCKER_HOST. May this user" \
+		"use its socket?" >&2; exit 1; }
 
 lock: environment ## resolve the requirements anew
 	@$(COMPILE) --output-file requirements.txt requirements.in

@@ -146,6 +146,9 @@ class AirflowClient:
         body = {"dag_run_id": run_id, "logical_date": None, "conf": conf}
         self._call("POST", f"/dags/{quote(dag_id)}/dagRuns", json=body)
 
+    def unpause(self, dag_id: str) -> None:
+        self._call("PATCH", f"/dags/{quote(dag_id)}", json={"is_paused": False})
+
     def run_state(self, dag_id: str, run_id: str) -> str:
         return str(self._call("GET", _run(dag_id, run_id))["state"])
 
