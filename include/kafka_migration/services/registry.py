@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from kafka_migration.plan.model import ControllerSpec, Plan, Service
 from kafka_migration.plan.problems import problems_of, unknown
 from kafka_migration.services.controller import Connection, Controller
+from kafka_migration.services.docker import DockerController, DockerSettings
 from kafka_migration.services.idle import IdleController, IdleSettings
 from kafka_migration.services.manual import ManualController, ManualSettings
 from kafka_migration.services.supervisor import SupervisorController, SupervisorSettings
@@ -20,13 +21,14 @@ _KINDS: Mapping[str, tuple[type[BaseModel], Any]] = {
     "supervisor": (SupervisorSettings, SupervisorController),
     "manual": (ManualSettings, ManualController),
     "idle": (IdleSettings, IdleController),
+    "docker": (DockerSettings, DockerController),
 }
 
 
 # How a second instance comes to be: its settings, and its controller; those of a program are filled up from the
 # service's own, those of a copy taken from it whole.
 _SECONDS: Mapping[str, tuple[type[BaseModel], Any]] = {
-    **{kind: parts for kind, parts in _KINDS.items() if kind != "idle"},
+    **{kind: parts for kind, parts in _KINDS.items() if kind not in ("idle", "docker")},
     "copy": (CopySettings, SupervisorCopy),
 }
 

@@ -1,0 +1,317 @@
+"""Services of a compose project: an env file holds their settings, a Docker engine's socket controls them.
+
+A container's variables are those that it was created with: so it is created anew, with everything else as it was. The
+env file is what compose reads (`env_file:`), so that the next `docker compose up` makes the same. Whoever may use the
+engine's socket is as good as root on its host: this is for a demo, or for a host that Airflow may own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from kafka_migration.errors import ControllerUnavailable, ServiceError, ServiceNotBack, SettingMissing
+from kafka_migration.plan.model import VARIABLE, Service, Value
+from kafka_migration.services.controller import Connection, Observation, State
+from kafka_migration.services.docker_engine import DockerEngine, EngineRefused, log_text
+from kafka_migration.services.env_file import assign, read_content, replace_content, variables
+from kafka_migration.services.recreated import creation, environment, further_networks
+from kafka_migration.sides import Addresses, Side
+
+_NEXT = "-next"  # the name's end while the former container is still there
+_WELL_WITHIN = 180.0
+_LOOK_EVERY = 0.2
+
+
+class DockerSettings(BaseModel):
+    """What a plan says under `controller:` for `kind: docker`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    connection: str = Field(
+        description="An Airflow connection, in its extra `socket` (the Docker engine's unix socket), `project` (the"
+        " compose project) and `env_directory` (where relative env files lie)."
+    )
+    service: str = Field(min_length=1, description="The service's name in the compose file. It has one container.")
+    env_file: str = Field(min_length=1, description="The file that the service names under `env_file:`.")
+    variable: str = Field(
+        default="KAFKA_BOOTSTRAP_SERVERS", pattern=VARIABLE, description="The variable that holds the address."
+    )
+
+
+class DockerController:
+    """The one container of one service of one compose project."""
+
+    manual = False
+
+    def __init__(
+        self, service: Service, settings: DockerSettings, addresses: Addresses, connection: Connection
+    ) -> None:
+        self.service = service
+        self._settings = settings
+        self._addresses = addresses
+        self._connection = connection
+        self._access: Mapping[str, Any] | None = None
+
+    def identity(self) -> str:
+        return f"docker:{os.path.realpath(self._extra('socket'))}:{self._extra('project')}:{self._settings.service}"
+
+    def check(self) -> list[str]:
+        problems: list[str] = []
+        looks: list[Callable[[], object]] = [self._check_container, self._check_file]
+        looks += [partial(self._changes, side) for side in Side]
+        for look in looks:
+            try:
+                look()
+            except ServiceError as error:
+                problems.append(str(error))
+        return list(dict.fromkeys(problems))
+
+    def observe(self) -> Observation:
+        found = self._described()
+        state = found["State"]
+        configured = variables(self._read_file()).get(self._settings.variable)
+        said = f"the Docker engine says {state['Status']}"
+        if not _lives(state):
+            return Observation(State.STOPPED, configured=configured, how=said)
+        used = environment(found).get(self._settings.variable)
+        how = f"environment of container {_name(found)}"
+        return Observation(State.RUNNING, self._addresses.side_of(used), used, configured, how)
+
+    def configured_for(self, side: Side) -> list[str]:
+        return self._changes(side)[0]
+
+    def configure(self, side: Side) -> list[str]:
+        changes, content = self._changes(side)
+        if changes:
+            try:
+                replace_content(self._previous, self._read_file(), like=self._file)
+                replace_content(self._file, content, like=self._file)
+            except OSError as error:
+                raise ServiceError(
+                    f"service {self.service.name}: {self._file} could not be replaced ({error.strerror or error});"
+                    " it is as it was. This user needs to write its folder and to keep its owner and mode."
+                ) from None
+        return changes
+
+    def stop(self) -> None:
+        if _lives(self._described()["State"]):
+            self._call("stop", "POST", f"/containers/{self._described()['Id']}/stop")
+        if _lives(state := self._described()["State"]):
+            raise ServiceError(f"{self._named()} was told to stop, and the Docker engine still says {state['Status']}")
+
+    def start(self) -> None:
+        found = self._described()
+        if not _lives(found["State"]):
+            wanted = variables(self._read_file())
+            has = environment(found)
+            if any(has.get(name) != value for name, value in wanted.items()):
+                found = self._created_anew(found, wanted)
+            self._call("start", "POST", f"/containers/{found['Id']}/start")
+        self.await_running()
+
+    def await_running(self) -> None:
+        deadline = time.monotonic() + _WELL_WITHIN
+        while True:
+            found = self._described()
+            state = found["State"]
+            health = (state.get("Health") or {}).get("Status", "healthy")
+            if state["Status"] == "running" and health == "healthy":
+                return
+            reason = f"the Docker engine says {state['Status']}, {health}"
+            if health == "unhealthy" or not _lives(state) or time.monotonic() > deadline:
+                raise ServiceNotBack(
+                    f"{self._named()} did not come back: {reason}. The end of its log:\n{self._log_tail(found)}\n"
+                    f"To go back: in {self._file} put the former content again (kept in {self._previous.name}) and"
+                    f" run `docker compose up --detach {self._settings.service}`. To go on: mend the service and run"
+                    " this task again."
+                )
+            time.sleep(_LOOK_EVERY)
+
+    def start_at_boot(self, start: bool) -> list[str]:
+        return []  # what was stopped through the engine stays stopped, unless it is to be started always: see `check`
+
+    def instructions(self, side: Side) -> str:
+        return (
+            f"In {self._file} set {self._settings.variable}={self._addresses.of(side)}, then run:"
+            f" docker compose up --detach {self._settings.service}"
+        )
+
+    # -- below: the engine, the file
+
+    def _created_anew(self, found: Mapping[str, Any], wanted: Mapping[str, str]) -> Mapping[str, Any]:
+        """The former container goes when the new one is there: killed in between, the next start goes on from there."""
+        name = _name(found)
+        created = self._call(
+            "create", "POST", "/containers/create", {"name": f"{name}{_NEXT}"}, creation(found, wanted)
+        )
+        for network, endpoint in further_networks(found).items():
+            body = {"Container": created["Id"], "EndpointConfig": endpoint}
+            self._call("connect", "POST", f"/networks/{network}/connect", body=body)
+        self._call("remove", "DELETE", f"/containers/{found['Id']}")
+        return self._described()
+
+    def _described(self) -> Mapping[str, Any]:
+        """The service's container as the engine describes it; what a start that was cut short left is put right."""
+        labels = {"project": self._extra("project"), "service": self._settings.service, "oneoff": "False"}
+        filters = json.dumps({"label": [f"com.docker.compose.{key}={value}" for key, value in labels.items()]})
+        listed = self._call("look for", "GET", "/containers/json", {"all": "1", "filters": filters})
+        found = [self._call("look at", "GET", f"/containers/{one['Id']}/json") for one in listed]
+        half_made = [one for one in found if _name(one).endswith(_NEXT)]
+        whole = [one for one in found if one not in half_made]
+        if not whole and len(half_made) == 1:
+            (made,) = half_made
+            name = _name(made).removesuffix(_NEXT)
+            self._call("rename", "POST", f"/containers/{made['Id']}/rename", {"name": name})
+            return self._call("look at", "GET", f"/containers/{made['Id']}/json")  # type: ignore[no-any-return]
+        for one in half_made:
+            self._call("remove", "DELETE", f"/containers/{one['Id']}")
+        if len(whole) != 1:
+            raise ServiceError(
+                f"{self._named()}: the compose project {self._extra('project')} has {len(whole)} containers of it, and"
+                " this controller changes exactly one; `docker compose ps --all` lists them"
+            )
+        one: Mapping[str, Any] = whole[0]
+        return one
+
+    def _call(
+        self,
+        doing: str,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> Any:
+        try:
+            return DockerEngine(self._extra("socket")).call(method, path, query, body)
+        except EngineRefused as error:
+            raise ServiceError(f"{self._named()}: could not {doing} its container: {error}") from None
+        except ControllerUnavailable as error:
+            raise ControllerUnavailable(
+                f"cannot {doing} service {self.service.name}: {error} (connection {self._settings.connection})"
+            ) from None
+
+    def _log_tail(self, found: Mapping[str, Any]) -> str:
+        query = {"stdout": "1", "stderr": "1", "tail": "8"}
+        try:
+            content = DockerEngine(self._extra("socket")).raw("GET", f"/containers/{found['Id']}/logs", query)
+        except (EngineRefused, ControllerUnavailable) as error:
+            return f"    (it cannot be read: {error})"
+        text = log_text(content).strip()
+        for secret in self._secrets():
+            text = text.replace(secret, "***")
+        return "    " + "\n    ".join(text.splitlines()) if text else "    (nothing was logged)"
+
+    def _check_container(self) -> None:
+        policy = self._described()["HostConfig"].get("RestartPolicy", {}).get("Name")
+        if policy == "always":
+            raise ServiceError(
+                f"{self._named()}: its container is started with `restart: always`, also after it was stopped here and"
+                " the engine starts anew; say `restart: unless-stopped` in the compose file"
+            )
+
+    def _check_file(self) -> None:
+        self._read_file()
+        if not os.access(self._file, os.W_OK) or not os.access(self._file.parent, os.W_OK):
+            raise ServiceError(
+                f"service {self.service.name}: {self._file} cannot be written from here (the file and its folder must"
+                " be writable)"
+            )
+
+    def _changes(self, side: Side) -> tuple[list[str], str]:
+        """What configuring for a side would change, one line each with secrets masked, and the content then."""
+        content = self._read_file()
+        now = variables(content)
+        if self._settings.variable not in now:
+            raise SettingMissing(
+                f"service {self.service.name}: {self._file} does not set {self._settings.variable};"
+                " name the variable that holds the bootstrap servers in the plan (controller: variable)"
+            )
+        own = self._variables(side)
+        wanted = {name: self._resolve(value) for name, value in own.items()}
+        if self._addresses.side_of(now[self._settings.variable]) is not side:
+            wanted = {self._settings.variable: self._addresses.of(side)} | wanted
+        changes = []
+        for name, value in wanted.items():
+            before = now.get(name)
+            if before == value:
+                continue
+            content = assign(content, name, value)
+            if not isinstance(own.get(name, ""), str):
+                self._refuse_readable(name)
+                before, value = before and "***", "***"
+            changes.append(f"{name}: {'(unset)' if before is None else before} -> {value}")
+        return changes, content
+
+    def _variables(self, side: Side) -> Mapping[str, Value]:
+        spec = self.service.controller
+        return (spec.source if side is Side.SOURCE else spec.target).variables
+
+    def _secrets(self) -> list[str]:
+        values = [value for side in Side for value in self._variables(side).values()]
+        return [self._resolve(value) for value in values if not isinstance(value, str)]
+
+    def _resolve(self, value: Value) -> str:
+        if isinstance(value, str):
+            return value
+        parts = self._connection(value.from_connection.id)
+        if parts.get(value.from_connection.field) in (None, ""):
+            raise SettingMissing(
+                f"service {self.service.name}: the connection {value.from_connection.id} has no field"
+                f" {value.from_connection.field!r}"
+            )
+        return str(parts[value.from_connection.field])
+
+    def _refuse_readable(self, name: str) -> None:
+        if stat.S_IMODE(self._file.stat().st_mode) & stat.S_IROTH:
+            raise ServiceError(
+                f"service {self.service.name}: {self._file} can be read by every user of its host, so the secret"
+                f" {name} is not written to it; take that right away first (chmod o-r)"
+            )
+
+    def _read_file(self) -> str:
+        try:
+            return read_content(self._file)
+        except OSError as error:
+            raise ServiceError(
+                f"service {self.service.name}: its env file {self._file} cannot be read: {error.strerror}"
+            ) from None
+
+    @property
+    def _file(self) -> Path:
+        path = Path(self._settings.env_file)
+        return (path if path.is_absolute() else Path(self._extra("env_directory")) / path).resolve()
+
+    @property
+    def _previous(self) -> Path:
+        return self._file.with_name(self._file.name + ".previous")
+
+    def _extra(self, key: str) -> str:
+        if self._access is None:
+            self._access = self._connection(self._settings.connection)
+        value = self._access.get(key)
+        if not value:
+            raise ControllerUnavailable(
+                f"service {self.service.name}: the connection {self._settings.connection} has no {key!r} in its extra"
+            )
+        return str(value)
+
+    def _named(self) -> str:
+        return f"service {self.service.name} (compose service {self._settings.service})"
+
+
+def _lives(state: Mapping[str, Any]) -> bool:
+    """A container that is about to be started again counts: it is not stopped."""
+    return bool(state["Running"] or state.get("Restarting"))
+
+
+def _name(described: Mapping[str, Any]) -> str:
+    return str(described["Name"]).lstrip("/")
