@@ -164,23 +164,26 @@ class DockerController:
         labels = {"project": self._extra("project"), "service": self._settings.service, "oneoff": "False"}
         filters = json.dumps({"label": [f"com.docker.compose.{key}={value}" for key, value in labels.items()]})
         listed = self._call("look for", "GET", "/containers/json", {"all": "1", "filters": filters})
-        found = [self._call("look at", "GET", f"/containers/{one['Id']}/json") for one in listed]
-        half_made = [one for one in found if _name(one).endswith(_NEXT)]
-        whole = [one for one in found if one not in half_made]
+        found = [self._look(str(entry["Id"])) for entry in listed]
+        half_made = [each for each in found if _name(each).endswith(_NEXT)]
+        whole = [each for each in found if not _name(each).endswith(_NEXT)]
         if not whole and len(half_made) == 1:
             (made,) = half_made
             name = _name(made).removesuffix(_NEXT)
             self._call("rename", "POST", f"/containers/{made['Id']}/rename", {"name": name})
-            return self._call("look at", "GET", f"/containers/{made['Id']}/json")  # type: ignore[no-any-return]
-        for one in half_made:
-            self._call("remove", "DELETE", f"/containers/{one['Id']}")
+            return self._look(made["Id"])
+        for each in half_made:
+            self._call("remove", "DELETE", f"/containers/{each['Id']}")
         if len(whole) != 1:
             raise ServiceError(
                 f"{self._named()}: the compose project {self._extra('project')} has {len(whole)} containers of it, and"
                 " this controller changes exactly one; `docker compose ps --all` lists them"
             )
-        one: Mapping[str, Any] = whole[0]
-        return one
+        return whole[0]
+
+    def _look(self, container: str) -> Mapping[str, Any]:
+        described: Mapping[str, Any] = self._call("look at", "GET", f"/containers/{container}/json")
+        return described
 
     def _call(
         self,
