@@ -30,7 +30,7 @@ import environment
 _ROOT = Path(__file__).resolve().parents[1]
 _PROJECT = "kafka-migration-check"
 _DAG = "orders.migrate"
-_KILLED_IN = "switch_producers"
+_KILLED_IN = "switch_producers."  # and the name of a service
 _HEALTHY_WITHIN = 900.0
 _LOCAL = {
     "AIRFLOW_IMAGE": "kafka-migration-local/airflow",
@@ -72,9 +72,10 @@ class Compose:
 
 @dataclass
 class Killed:
-    """The worker that was killed, and the try that it had begun."""
+    """The worker that was killed, the task that it ran, and which try of it that was."""
 
     worker: str = ""
+    task: str = ""
     try_number: int = 0
 
 
@@ -138,15 +139,15 @@ def _migrate(compose: Compose, port: int, password: str) -> int:
     if code or not last.startswith("verdict PASS"):
         raise Failed(f"the migration did not end in PASS: {last}")
     if not killed.worker:
-        raise Failed(f"no worker was killed: {_KILLED_IN} was never seen to run")
+        raise Failed(f"no worker was killed: no {_KILLED_IN}* was seen to run")
     api = Api(port, password)
-    tasks = [one for one in api.tasks() if one["task_id"] == _KILLED_IN]
+    tasks = [one for one in api.tasks() if one["task_id"] == killed.task]
     again = [one for one in tasks if one["try_number"] > killed.try_number and not _on(one, killed.worker)]
     if not again:
-        raise Failed(f"{_KILLED_IN} was not run again by the other worker: {tasks}")
+        raise Failed(f"{killed.task} was not run again by the other worker: {tasks}")
     if compose.containers()[killed.worker]["State"]["Running"]:
         raise Failed(f"{killed.worker} was to stay dead")
-    say(f"{_KILLED_IN}, killed with {killed.worker}, was run again by {again[0]['hostname']}")
+    say(f"{killed.task}, killed with {killed.worker}, was run again by {again[0]['hostname']}")
     print(f"compose-check {last.removeprefix('verdict ')}", flush=True)
     return 0
 
@@ -157,11 +158,11 @@ def _kill_one(compose: Compose, port: int, password: str, killed: Killed, over: 
         with suppress(OSError, ValueError):
             for task in api.tasks("running"):
                 workers = [name for name in ("worker-1", "worker-2") if _on(task, name)]
-                if task["task_id"] == _KILLED_IN and workers:
+                if task["task_id"].startswith(_KILLED_IN) and workers:
                     container = compose.containers()[workers[0]]["Id"]
                     _docker("kill", "--signal", "KILL", container)
-                    killed.worker, killed.try_number = workers[0], task["try_number"]
-                    say(f"killed {workers[0]}, which ran {_KILLED_IN} (try {killed.try_number})")
+                    killed.worker, killed.task, killed.try_number = workers[0], task["task_id"], task["try_number"]
+                    say(f"killed {workers[0]}, which ran {killed.task} (try {killed.try_number})")
                     return
 
 
