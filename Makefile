@@ -76,7 +76,8 @@ compose-demo: compose-ready ## the same with two Kafka clusters and the live sho
 compose-down: compose-ready ## stop the containers of both; their volumes stay
 	@$(COMPOSED) --profile demo down
 
-compose-check: compose-found environment ## all of it over local base images, a worker killed in the middle (root, 15 min)
+# No help line yet: the kill in it has not been seen to end in a PASS. Needs root, debootstrap and a Docker engine.
+compose-check: compose-found environment
 	@exec env PYTHONPATH=include COMPOSE='$(COMPOSE)' $(VENV)/bin/python compose/check.py
 
 compose-ready: compose-found
