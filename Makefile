@@ -29,7 +29,7 @@ COMPOSE_TOLD = echo "Airflow is on its way: http://127.0.0.1:$$(sed -n 's/^AIRFL
 	"AIRFLOW_ADMIN_PASSWORD in .env.compose is the password. Stop it with: make compose-down"
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-19s %s\n", $$1, $$2 }'
 
 demo: ## migrate the live shop from one Kafka cluster to another and count every message
 	@$(call python,echo "$(NOTHING_COUNTED) reason=no_python")
