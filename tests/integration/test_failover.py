@@ -185,6 +185,7 @@ def come_back(run: Run, life: MirroredLife) -> dict[str, StepReport]:
     for unit in run.graph.readers:
         handover.hand_over(run, unit=unit.name)
     reports["content"] = content.compare(run)
+    reports["before"] = content.compare_followed(run.headed(Side.TARGET))
     reports["end"] = closing.closing_look(run)
     assert [f.id for f in reports["end"].findings if f.stops] == []
     closing.finish(run)
@@ -222,6 +223,7 @@ def test_nothing_is_lost_over_a_failover_and_the_way_back_and_no_more_is_repeate
     assert kept.values(kept.a, Side.TARGET)[:11] == list(range(11)), "nothing was mixed in"
     reports = come_back(kept.run("back", FAILBACK), kept.life)
     assert reports["tail"].data["tail"]["messages"] == 4 + 4
+    assert reports["before"].data["compared"]["messages"] == 11 + 11, "all that was copied until the failover"
     assert {f.id for f in reports["look"].findings if f.id.startswith("tail/")} == {f"tail/{kept.a}", f"tail/{kept.b}"}
     kept.life.turns(2)
     kept.life.finish()
