@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import RunningCluster
 from tests.integration.copying import visible
 from tests.integration.scene import Daemon, MirroredLife, Town, found, until_done
-from tests.integration.workbench import eventually
+from tests.integration.workbench import Workbench, eventually
 
 from demo.connect import ConnectWorker
 from demo.kafka import KafkaCluster
@@ -122,6 +122,7 @@ class Kept:
     def returns(self) -> None:
         self.cluster.start()
         self.cluster.wait_ready()
+        self.town.source = Workbench(self.cluster.bootstrap_servers)  # each task of a run has clients of its own
 
     def values(self, tp: TopicPartition, side: Side) -> list[int]:
         return [int(m.value()) for m in visible(self.town.bench(side), tp)]
