@@ -46,7 +46,7 @@ from airflow_kafka_migration.state import plan_asset
 from kafka_migration.plan.graph import FIRST_STAGE, Unit
 from kafka_migration.plan.load import BrokenPlan, LoadedPlan, load_plans
 from kafka_migration.plan.model import Level, Plan
-from kafka_migration.purposes import DRILL, LOCKING, MIRROR, VERIFY
+from kafka_migration.purposes import DRILL, FAILOVER, LOCKING, MIRROR, VERIFY
 from kafka_migration.services.registry import is_idle, is_manual, is_manual_second, waits_for_person
 from kafka_migration.sides import Side
 
@@ -141,6 +141,42 @@ class Steps:
     def preflight(self) -> Task:
         """Reads everything, changes nothing, shows all findings."""
         return self._act(FIRST_TASK, "preflight:preflight")
+
+    def look_at_survivor(self) -> Task:
+        """Reads what is left when the source is gone, changes nothing, shows where every group would go on."""
+        return self._act(FIRST_TASK, "failover:look")
+
+    def approve_failover(self) -> Task:
+        """Asks where the plan says so, and always where the source still answers."""
+        return self._ask("approve_failover", "give the source up and follow the mirror?", "failover")
+
+    def stop_flow(self) -> Task:
+        """The mirror is stopped, and stays so when the source returns; how far it had come is the cutover point."""
+        return self._act("stop_flow", "failover:stop")
+
+    def set_groups(self) -> Task:
+        """Every group is set on the target, where it skips nothing."""
+        return self._act("set_groups", "failover:set_groups")
+
+    def follow(self, unit: Unit) -> Task:
+        """Starts the services of a unit on the target, their groups set before."""
+        return self._act("start", "handover:start", unit=unit.name)
+
+    def tail(self) -> Task:
+        """What the source had taken and nobody had copied: found, and copied to the target where the plan says so."""
+        return self._wait("tail", "tail:tail")
+
+    def past_failover(self) -> Task:
+        """Every group has read all that was copied before the failover: it is handed over behind the tail."""
+        return self._wait("past_failover", "tail:past_failover")
+
+    def drill(self) -> Task:
+        """Copies of the groups, under other names, go on at the target and read there; then they are gone."""
+        return self._act("drill", "drill:drill")
+
+    def look_at_drill(self) -> Task:
+        """What a failover would meet now, changes nothing."""
+        return self._act(FIRST_TASK, "drill:look")
 
     def look_back(self) -> Task:
         """Reads everything, changes nothing, shows the way back."""
@@ -467,7 +503,8 @@ class Steps:
 
     def gate(self) -> Task:
         """Its state is the verdict."""
-        announces = purpose_of(self._dag.dag_id) in LOCKING
+        # After a failover there is nothing to compare with: the source is gone.
+        announces = purpose_of(self._dag.dag_id) in LOCKING and purpose_of(self._dag.dag_id) != FAILOVER
         return GateOperator(
             task_id="gate",
             plan=self._plan.plan,

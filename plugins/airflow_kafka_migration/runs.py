@@ -36,7 +36,7 @@ from kafka_migration.errors import PlanChanged, Refused
 from kafka_migration.evidence.bundle import Bundle
 from kafka_migration.mirror.registry import build_history, build_mirrors, mirror_controller
 from kafka_migration.plan.load import BrokenPlan, LoadedPlan, difference, find_plan, load_plans, parse_plan
-from kafka_migration.purposes import LOCKING, VERIFY
+from kafka_migration.purposes import FAILOVER, LOCKING, VERIFY
 from kafka_migration.run import Run
 from kafka_migration.services.registry import build_controllers, build_seconds
 from kafka_migration.sides import Side
@@ -189,6 +189,8 @@ def _touched(run: Run) -> Touched:
         try:
             told = cluster.admin.list_topics(timeout=CONNECT_TIMEOUT)
         except KafkaException as error:
+            if run.purpose == FAILOVER and cluster is run.clusters.source:
+                continue  # it is lost: its topics cannot be told, and nobody moves them
             raise cluster.error(error, "listing the topics") from None
         named = {topic for service in run.plan.services for topic in (*service.produces, *service.reads)}
         chosen = named | {topic for topic in told.topics if run.plan.includes(topic)}

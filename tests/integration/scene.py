@@ -30,7 +30,7 @@ from kafka_migration.mirror.rest import Connect
 from kafka_migration.offsets import OffsetRange, TopicPartition, Which, read_offsets
 from kafka_migration.plan.graph import FIRST_STAGE, Graph, Unit
 from kafka_migration.plan.model import Plan, Service
-from kafka_migration.purposes import ROLLBACK
+from kafka_migration.purposes import FAILBACK, ROLLBACK
 from kafka_migration.records import MemoryRecords, Records
 from kafka_migration.report import StepReport
 from kafka_migration.run import Run
@@ -262,7 +262,7 @@ class Town:
 
     def run(self, plan: Plan, run_id: str = "first", purpose: str = "migrate", **keys: Any) -> Run:
         """A run of the plan; every run of this town shares what the earlier ones recorded."""
-        clusters = replace(self.clusters, heading=Side.SOURCE if purpose == ROLLBACK else Side.TARGET)
+        clusters = replace(self.clusters, heading=Side.SOURCE if purpose in (ROLLBACK, FAILBACK) else Side.TARGET)
         controllers = build_controllers(plan, clusters.addresses, self._connection)
         seconds = build_seconds(plan, clusters.addresses, self._connection)
         mirrors = build_mirrors(plan, clusters, self._connection)

@@ -14,10 +14,12 @@ from kafka_migration.findings import Finding, Status, accept
 from kafka_migration.mirror.legs import Legs
 from kafka_migration.offsets import OffsetRange, Offsets, TopicPartition, Which, read_several
 from kafka_migration.passes import some
+from kafka_migration.purposes import FAILBACK
 from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import Run
 from kafka_migration.services.controller import Observation, State
 from kafka_migration.sides import Side
+from kafka_migration.steps import tail
 from kafka_migration.steps.back import controllers_answer, something_to_take_back
 from kafka_migration.steps.common import check_window, moved_topics, observations_table, observe_all, stop_with
 from kafka_migration.steps.gone import services_gone, staying, topics_gone, writers_on_source
@@ -31,6 +33,9 @@ from kafka_migration.visible import first_visible
 def look(run: Run) -> StepReport:
     """What is true, and the way back as a table; changes nothing. Raises `FindingsFailed` where there is none."""
     report = something_to_take_back(run)
+    if run.purpose == FAILBACK:
+        report.findings += tail.something_to_return_from(run)
+        stop_with(report, "looking for the way back")
     seen = _seen(run)
     found = [*report.findings, *controllers_answer(run)]
     if not run.way_back.finished and must_copy(run, seen):
@@ -65,7 +70,7 @@ def begin(run: Run) -> StepReport:
         before = mirror.state()
         mirror.stop()
         changes.append(Change(f"{mirror}", before, mirror.state()))
-    if not run.plan.copies and not ended(run):
+    if (not run.plan.copies or run.purpose == FAILBACK) and not ended(run):
         changes += _stop_writers(run, seen)
     return StepReport(
         "what was produced on the target is brought home" if back.note("copies") else "services start where they were",
@@ -94,7 +99,8 @@ def _decide(run: Run, seen: Mapping[str, Observation]) -> None:
 
 
 def _stop_writers(run: Run, seen: Mapping[str, Observation]) -> list[Change]:
-    names = writers_on_source(run, run.way_back.note("brought") or (), seen)
+    topics = moved_topics(run.current) if run.plan.copies else run.way_back.note("brought") or ()
+    names = writers_on_source(run, topics, seen)
     stop_services(run, run.headed(Side.TARGET).current, names)
     return [Change(f"service {name}", str(seen[name]), "stopped until all is brought home") for name in names]
 
@@ -135,6 +141,8 @@ def why(run: Run, seen: Mapping[str, Observation]) -> str:
     """Which way is taken, and why."""
     if not must_copy(run, seen):
         return "Nothing was written to the target: services start where they were."
+    if run.purpose == FAILBACK:
+        return "A mirror copies to the source what was produced on the target since it was followed there."
     if run.plan.copies:
         return "A mirror copies to the source what was produced on the target since the cutover."
     return (
@@ -175,6 +183,9 @@ def _copy_back(run: Run) -> Iterable[Finding]:
             "no service on the target before that",
             "somebody has moved it by hand: move it back by hand, then run the rollback again",
         )
+    elif last.heading is Side.TARGET and run.purpose == FAILBACK:
+        yield from tail.check(run, last)
+        yield from _still_there(run, last.image or {})
     elif last.heading is Side.TARGET:
         yield from _untouched(run, last.end or {}, last.image or {})
 
@@ -220,8 +231,6 @@ def _untouched(run: Run, cutover: Offsets, begins: Offsets) -> Iterable[Finding]
     short = sorted(tp for tp, end in cutover.items() if ends[tp] < end)
     behind = [OffsetRange(tp, end, ends[tp]) for tp, end in cutover.items() if ends[tp] > end]
     late = sorted(tp for tp, seen in first_visible(run.clusters.source, behind).items() if seen.first is not None)
-    starts = read_several(run.clusters.target, begins, (Which.START,))[Which.START]
-    gone: list[TopicPartition] = sorted(tp for tp, begin in begins.items() if starts[tp] > begin)
     if short:
         yield Finding(
             "rollback-source/all",
@@ -238,6 +247,16 @@ def _untouched(run: Run, cutover: Offsets, begins: Offsets) -> Iterable[Finding]
             "nothing behind it but what is brought home",
             "find the writer and stop it; if the finding is accepted, its messages stand before what is brought home",
         )
+    if not short and not late:
+        yield from _still_there(run, begins)
+    else:
+        yield from (finding for finding in _still_there(run, begins) if finding.stops)
+
+
+def _still_there(run: Run, begins: Offsets) -> Iterable[Finding]:
+    """Whether the target has all from `begins` on."""
+    starts = read_several(run.clusters.target, begins, (Which.START,))[Which.START]
+    gone: list[TopicPartition] = sorted(tp for tp, begin in begins.items() if starts[tp] > begin)
     if gone:
         yield Finding(
             "rollback-expired/all",
@@ -246,5 +265,5 @@ def _untouched(run: Run, cutover: Offsets, begins: Offsets) -> Iterable[Finding]
             "all that was produced there",
             "they cannot be brought home; accept the finding to go on without them",
         )
-    if not short and not late and not gone:
+    else:
         yield Finding("rollback-lossless/all", Status.PASS, "all that was produced on the target is there")

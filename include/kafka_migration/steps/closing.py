@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from kafka_migration.errors import MigrationError
 from kafka_migration.findings import Finding, Status
-from kafka_migration.purposes import VERIFY
+from kafka_migration.purposes import FAILBACK, FAILOVER, LOCKING
 from kafka_migration.report import StepReport
 from kafka_migration.run import Run
 from kafka_migration.services.controller import State
 from kafka_migration.sides import Side
-from kafka_migration.steps.common import observations_table, observe_all, recorded_points
+from kafka_migration.steps.common import FLOW, observations_table, observe_all, recorded_points
 from kafka_migration.steps.consumption import consumption
 from kafka_migration.stragglers import find_stragglers
 
@@ -22,7 +22,8 @@ def closing_look(run: Run) -> StepReport:
     stages = list(recorded_points(run.graph, current))
     findings: list[Finding] = []
     try:
-        late = find_stragglers(run, current, stages)
+        # What comes behind on a source that is lost cannot be seen; where it returns it is what a failback deals with.
+        late = [] if run.purpose == FAILOVER else find_stragglers(run, current, stages)
         findings += [
             Finding(
                 f"straggler/{s.partition}",
@@ -34,7 +35,7 @@ def closing_look(run: Run) -> StepReport:
                 else f"somebody still writes to the {run.leaving}; once it has ended, clear this task and look again",
             )
             for s in late
-        ] or [Finding("straggler/none", Status.PASS, f"nothing came behind the cutover points of {len(stages)} stages")]
+        ] or [Finding("straggler/none", Status.PASS, _nothing_behind(run, len(stages)))]
         seen = observe_all(run.instances(s.name for s in run.plan.services))
         read = consumption(run)
     except MigrationError as error:
@@ -73,8 +74,8 @@ def closing_look(run: Run) -> StepReport:
 
 
 def finish(run: Run) -> None:
-    """Mark the pass as finished by this run. Called only for a verdict of PASS; a verification finishes nothing."""
-    if run.purpose == VERIFY:
+    """Mark the pass as finished by this run. Called only for a verdict of PASS; what only looks finishes nothing."""
+    if run.purpose not in LOCKING:
         return
     current = run.current
     if not run.dry_run and not current.finished:
@@ -82,3 +83,11 @@ def finish(run: Run) -> None:
     if not run.dry_run and run.returning:
         # By it the next migration knows that it begins anew.
         run.headed(Side.TARGET).current.finish(run.purpose, run.run_id, run.now())
+    if not run.dry_run and run.purpose == FAILBACK:
+        run.records.set(FLOW, None)  # the mirror to the target may be started again
+
+
+def _nothing_behind(run: Run, stages: int) -> str:
+    if run.purpose == FAILOVER:
+        return "what the source took behind the cutover points is found by a failback"
+    return f"nothing came behind the cutover points of {stages} stages"

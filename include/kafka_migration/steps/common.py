@@ -14,6 +14,7 @@ from kafka_migration.offsets import TopicPartition
 from kafka_migration.passes import CutoverPoint, Pass
 from kafka_migration.plan.graph import FIRST_STAGE, Graph
 from kafka_migration.plan.model import Consumes, Service
+from kafka_migration.purposes import MIGRATE
 from kafka_migration.report import StepReport, Table
 from kafka_migration.run import Run
 from kafka_migration.services.controller import Controller, Observation
@@ -21,15 +22,18 @@ from kafka_migration.sides import Side
 
 _JOINING = "joining"
 
+FLOW = "mirror/flow"
+"""Where the records say that a kept mirror stays stopped, since services have followed it to the target."""
+
 T = TypeVar("T")
 
 
 def check_window(run: Run, doing: str) -> None:
     """Raise `OutsideWindow` when an irreversible step is reached outside the plan's change window.
 
-    It does not bind a rollback: whoever must go back when the window has closed has to be able to.
+    It binds a migration alone: whoever must go back, or is cut off from the source, cannot wait for a window.
     """
-    if run.returning:
+    if run.purpose != MIGRATE:
         return
     window, now = run.plan.window, datetime.fromtimestamp(run.now(), UTC)
     if window.not_before and now < window.not_before:

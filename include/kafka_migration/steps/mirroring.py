@@ -20,6 +20,7 @@ from kafka_migration.mirror.progress import progress as progress_of
 from kafka_migration.mirror.runner import MirrorRunner
 from kafka_migration.offsets import OffsetRange, Offsets, TopicPartition, Which, from_json, read_several, to_json
 from kafka_migration.passes import Pass, open_pass, some
+from kafka_migration.purposes import FAILBACK
 from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import Run
 from kafka_migration.steps import holding, remade, repeats
@@ -134,6 +135,8 @@ def _next_leg(run: Run, partitions: list[TopicPartition], ids: remade.Ids) -> Le
         leg = legs.keep(Leg(number, run.heading, begin, onto, syncs_from=_syncs_end(run), ids=ids))
     elif last is not None and last.ended:
         begin, onto = last.starts_next(run.heading)
+        if run.purpose == FAILBACK:  # behind what the source had taken before it was lost, and nobody had copied
+            onto = read_several(run.clusters.destination, begin, (Which.END,))[Which.END]
         leg = legs.keep(Leg(last.number + 1, run.heading, begin, onto, syncs_from=_syncs_end(run), ids=last.ids))
     elif last is not None:
         raise Refused(f"the mirror to the {last.heading} has not come to its end: nothing can be copied back yet")
@@ -342,8 +345,9 @@ def _nothing_left_behind(run: Run) -> None:
 
 
 def _proved(run: Run, leg: Leg, ends: Offsets, images: Offsets) -> list[Finding]:
-    # What lies before the first leg of a plan that copies nothing else is not the same on both sides.
-    begins = None if run.plan.copies else (leg.begin, leg.onto)
+    # What lies before the first leg of a plan that copies nothing else is not the same on both sides, nor is it where
+    # the source has kept what had not been copied when it was lost.
+    begins = None if run.plan.copies and run.purpose != FAILBACK else (leg.begin, leg.onto)
     proofs = prove_end(run.clusters.origin, run.clusters.destination, ends, images, stamped(run, ends), begins)
     wrong = [p for p in proofs.values() if not p.equal]
     return [

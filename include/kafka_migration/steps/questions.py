@@ -18,6 +18,7 @@ from kafka_migration.steps.back import ways, without_a_mirror
 from kafka_migration.steps.bringing import way_back, why
 from kafka_migration.steps.common import observe_all, points_for
 from kafka_migration.steps.exporting import exported, shown_columns
+from kafka_migration.steps.failover import by_group, source_answers
 from kafka_migration.steps.gone import none_has_gone
 from kafka_migration.steps.handover import rehearsed
 from kafka_migration.steps.mirroring import ended
@@ -76,6 +77,23 @@ def handover(run: Run) -> str | None:
             ("group", "positions", "proved", "copied only at the handover", "messages repeated at most"),
             tuple(tuple(row) for row in rehearsed(run.current)),
         ),
+    )
+
+
+def failover(run: Run) -> str | None:
+    """Before the mirror is stopped for good and services follow it. Always asked where the source still answers."""
+    if run.current.finished or ("failover" not in run.plan.approvals and not source_answers(run)):
+        return None
+    alive = (
+        " **The source answers**: what is written there from now on is not copied, until a failback."
+        if source_answers(run)
+        else ""
+    )
+    return _said(
+        f"{run.clusters.source} is given up for now. The mirror is stopped, and stays so; every group is set on"
+        f" {run.clusters.target} where it skips nothing; then the services are started there.{alive} What had not been"
+        " copied is found by a failback, when the source has returned.",
+        Table("", ("group", "last noted", "messages read again, had it stopped then", "at most"), tuple(by_group(run))),
     )
 
 
