@@ -11,7 +11,18 @@ import pytest
 import yaml
 
 from demo.disaster import written
-from demo.legs import FAILBACK, FAILOVER, MIGRATE, MIRROR, ROLL_BACK, VERIFICATION, legs_of, order_may_bend, plan_of
+from demo.legs import (
+    FAILBACK,
+    FAILOVER,
+    KEPT_MIRROR,
+    MIGRATE,
+    MIRROR,
+    ROLL_BACK,
+    VERIFICATION,
+    legs_of,
+    order_may_bend,
+    plan_of,
+)
 from demo.settings import Settings
 from demo.shop.catalogue import PLAIN, SECONDS, SERVICES, WITH_HISTORY, WITH_STOCK, Catalogue, readers
 from demo.shop.supervisor import write_private
@@ -62,7 +73,7 @@ def test_plan_of_a_scheme_is_its_shop_and_has_its_scheme(scheme: str, shop: Cata
 def test_what_runs_beside_the_shop_is_a_plan_of_its_own_that_is_watched_and_practised_by_the_clock() -> None:
     plan = yaml.safe_load(STOCK.read_text(encoding="utf-8"))
     mine = [service for service in WITH_STOCK.services if service.name in _writes(plan)]
-    assert (plan["plan"], plan["scheme"]) == ("stock", "mirror")
+    assert (f"{plan['plan']}.mirror", plan["scheme"]) == (KEPT_MIRROR, "mirror")
     assert {"schedule", "drill"} <= plan["mirror"].keys()
     assert {service.name for service in WITH_STOCK.services} - {service.name for service in mine} == {
         service.name for service in PLAIN.services
