@@ -31,7 +31,7 @@ from kafka_migration.run import Run
 from kafka_migration.steps import failover
 from kafka_migration.steps.common import FLOW, stop_with
 from kafka_migration.steps.handover import anchors_of
-from kafka_migration.steps.mirroring import leg_of, stamped
+from kafka_migration.steps.mirroring import leg_of, runner, stamped
 from kafka_migration.topics.describe import describe_topics
 from kafka_migration.visible import count_between, count_visible, first_visible
 
@@ -143,7 +143,7 @@ def _behind(run: Run, leg: Leg, copied: Mapping[TopicPartition, int]) -> int:
     return sum(seen.count for seen in count_visible(run.clusters.source, ranges).values())
 
 
-def _exact(run: Run, leg: Leg, mapped: Iterable[Survived]) -> dict[tuple[str, TopicPartition], Mapped]:
+def _exact(run: Run, leg: Leg, mapped: Iterable[Survived]) -> dict[tuple[str, TopicPartition], int]:
     """Where each group really stands now, found on the target by content. Groups have read on meanwhile."""
     commits = committed(run.clusters.source, {m.group for m in mapped})
     topics = describe_topics(run.clusters.source, {tp.topic for tp in leg.begin})
@@ -158,24 +158,47 @@ def _exact(run: Run, leg: Leg, mapped: Iterable[Survived]) -> dict[tuple[str, To
         ignore_timestamp=stamped(run, leg.begin),
         compacted={name for name, topic in topics.items() if topic.compacted},
     )
-    return {(m.group, m.partition): m for m in found if m.proved}
+    proved = {(m.group, m.partition): m.destination_offset for m in found if m.proved and m.destination_offset}
+    return {**_at_the_end(run, [m for m in found if not m.proved]), **proved}
 
 
-def _skipped(mapped: Iterable[Survived], exact: Mapping[tuple[str, TopicPartition], Mapped]) -> list[Finding]:
+def _at_the_end(run: Run, found: Sequence[Mapped]) -> dict[tuple[str, TopicPartition], int]:
+    """Of groups that have read all that there is, and all of it was copied: where the copies end.
+
+    A mirror that runs proves no end by itself; here nothing is left on either side of what it has copied.
+    """
+    if run.clusters.worker is None or not found:
+        return {}
+    partitions = {m.partition for m in found}
+    there = read_several(run.clusters.target, partitions, (Which.STABLE,))[Which.STABLE]
+    copied = run.clusters.worker.positions(runner(run).name)
+    ends = read_several(run.clusters.source, partitions, (Which.STABLE,))[Which.STABLE]
+    unread: dict[TopicPartition, int] = {}  # from the one that has read least, or from what is copied least
+    for m in found:
+        from_here = min(m.origin_offset, copied.get(m.partition, 0))
+        unread[m.partition] = min(from_here, unread.get(m.partition, from_here))
+    seen = first_visible(
+        run.clusters.source, [OffsetRange(tp, at, ends[tp]) for tp, at in unread.items() if at < ends[tp]]
+    )
+    left = {tp for tp, one in seen.items() if one.first is not None}
+    return {(m.group, m.partition): there[m.partition] for m in found if m.partition not in left}
+
+
+def _skipped(mapped: Iterable[Survived], exact: Mapping[tuple[str, TopicPartition], int]) -> list[Finding]:
     """Whether a group would have gone on behind the message that it reads next."""
     wrong, right = [], 0
     for m in mapped:
         really = exact.get((m.group, m.partition))
-        if really is None or really.destination_offset is None:
+        if really is None:
             continue
         right += 1
-        if m.offset > really.destination_offset:
+        if m.offset > really:
             wrong.append(
                 Finding(
                     f"drill-skips/{m.group}/{m.partition}",
                     Status.FAIL,
                     f"{m.group} would go on at offset {m.offset:,} of the target",
-                    f"no later than {really.destination_offset:,}, the message that it reads next",
+                    f"no later than {really:,}, the message that it reads next",
                     "do not fail over by this: see whether somebody else writes to the topic on the target",
                 )
             )
@@ -185,16 +208,16 @@ def _skipped(mapped: Iterable[Survived], exact: Mapping[tuple[str, TopicPartitio
 
 
 def _again(
-    run: Run, leg: Leg, mapped: Iterable[Survived], exact: Mapping[tuple[str, TopicPartition], Mapped]
+    run: Run, leg: Leg, mapped: Iterable[Survived], exact: Mapping[tuple[str, TopicPartition], int]
 ) -> dict[str, int]:
     """By group: messages that it would really have read again, had the source been lost at this moment."""
     marks: dict[TopicPartition, set[int]] = {}
     pairs = []
     for m in mapped:
         really = exact.get((m.group, m.partition))
-        if really is not None and really.destination_offset is not None and really.destination_offset > m.offset:
-            pairs.append((m.group, m.partition, m.offset, really.destination_offset))
-            marks.setdefault(m.partition, set()).update((m.offset, really.destination_offset))
+        if really is not None and really > m.offset:
+            pairs.append((m.group, m.partition, m.offset, really))
+            marks.setdefault(m.partition, set()).update((m.offset, really))
     sorted_marks = {tp: sorted(of) for tp, of in marks.items()}
     counts = count_between(run.clusters.target, sorted_marks)
     found: dict[str, int] = {}
