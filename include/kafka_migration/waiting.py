@@ -1,7 +1,8 @@
 """The shape of a step that waits: prepared where things may be recorded, looked at anywhere, settled where it began.
 
-A look never changes anything, so that it can be repeated by another process at any time. What one look must remember
-for the next (since when nothing has moved, how fast a backlog shrinks) travels in `memory`, which is JSON.
+A look changes nothing that is the plan's, so that it can be repeated by another process at any time; the watch of a
+mirror writes to topics of this product's own, the canary's and the log of positions. What one look must remember for
+the next (since when nothing has moved, how fast a backlog shrinks) travels in `memory`, which is JSON.
 """
 
 from __future__ import annotations
@@ -29,12 +30,16 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Look:
-    """What one look saw. `lines` are for the log (one a subject); `why` says what FAILED or AGAIN means."""
+    """What one look saw. `lines` are for the log (one a subject); `why` says what FAILED or AGAIN means.
+
+    `numbers`: what is measured, by its name, for whoever shows it over time.
+    """
 
     outcome: Outcome
     lines: tuple[str, ...] = ()
     memory: Mapping[str, Any] = field(default_factory=dict)
     why: str = ""
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
 
 def not_answered(error: ClusterError | MirrorUnreachable, memory: Mapping[str, Any]) -> Look:
@@ -54,7 +59,7 @@ class WaitStep(Protocol):
         """All that a look must know, read from the records and the services. Raises when waiting makes no sense."""
 
     def look(self, clusters: Clusters, brief: Mapping[str, Any], memory: Mapping[str, Any], now: float) -> Look:
-        """Look once, changing nothing. `now` is seconds since the epoch."""
+        """Look once, changing nothing of the plan's. `now` is seconds since the epoch."""
 
     def seen(self, brief: Mapping[str, Any], look: Look) -> StepReport:
         """What a wait that has failed or timed out had seen until then."""

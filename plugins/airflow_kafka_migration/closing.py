@@ -18,6 +18,7 @@ from airflow_kafka_migration.failures import NotPassed, StepFailed, StepRefused,
 from airflow_kafka_migration.links import EvidenceLink
 from airflow_kafka_migration.names import is_dry, purpose_of
 from airflow_kafka_migration.state import LOCKS, AssetRecords, plan_asset
+from kafka_migration.purposes import MIRROR, VERIFY
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from kafka_migration.findings import Finding
     from kafka_migration.passes import CutoverPoint
     from kafka_migration.plan.load import LoadedPlan
-    from kafka_migration.purposes import LOCKING
     from kafka_migration.report import StepReport
     from kafka_migration.run import Run
 
@@ -56,6 +56,7 @@ class EvidenceOperator(BaseOperator):
         from airflow_kafka_migration.audit import carry_out
         from kafka_migration.steps.closing import closing_look
         from kafka_migration.steps.decommission import decommission
+        from kafka_migration.steps.watching import last_word
 
         states = self._states(context)
         moved = all(states.get(task) == "success" for task in self.judged)
@@ -63,8 +64,10 @@ class EvidenceOperator(BaseOperator):
         def look(run: Run) -> StepReport:
             from kafka_migration.report import StepReport
 
-            if run.purpose not in LOCKING:
+            if run.purpose == VERIFY:
                 return decommission(run, self._found(context, run), moved)
+            if run.purpose == MIRROR:
+                return last_word(run, self._found(context, run), moved)
             # After a failure services stand where the failure left them: that is said by the failed step, not here.
             return closing_look(run) if moved else StepReport("the run did not come to its end")
 

@@ -55,6 +55,7 @@ Stage = Task | Sequence[Task | None] | None
 
 _STEPS = "kafka_migration.steps"
 _PATIENT_SERVICES = 16
+_WATCHES_EVERY = 3.0
 _PATIENCE = 20.0
 """A plan of few services waits this long in the worker before it defers: a short wait is then answered at once."""
 
@@ -385,6 +386,22 @@ class Steps:
         """Creates the mirror stopped, with the offsets from which it copies, and lets it run."""
         return self._act("start_mirror", "mirroring:start")
 
+    def keep_preflight(self) -> Task:
+        """Of a mirror that is kept: what must be true for that, and no more."""
+        return self._act(FIRST_TASK, "keeping:preflight")
+
+    def keep_topics(self) -> Task:
+        """Creates on the target what the source has gained."""
+        return self._act("create_topics", "keeping:create_topics")
+
+    def keep_mirror(self) -> Task:
+        """Lets the mirror run as the plan has it, and tells what somebody else has done to it."""
+        return self._act("start_mirror", "keeping:start_mirror")
+
+    def watch(self) -> Task:
+        """Looks after the mirror until shortly before the next run does."""
+        return self._wait("watch", "watching:watch", looks_every=_WATCHES_EVERY)
+
     def caught_up(self) -> Task:
         """The stored messages are copied; the mirror keeps up with what is written."""
         return self._wait("caught_up", "mirroring:caught_up")
@@ -543,15 +560,16 @@ class Steps:
             self._judged.append(task.task_id)
         return task
 
-    def _wait(self, task_id: str, step: str, **args: Any) -> WaitOperator:
+    def _wait(self, task_id: str, step: str, looks_every: float | None = None, **args: Any) -> WaitOperator:
+        """`looks_every`: seconds between two looks of a wait that is known to be long, and so left to the trigger."""
         task = WaitOperator(
             task_id=self._named(task_id),
             plan=self._plan.plan,
             step=f"{_STEPS}.{step}",
             args=args,
             heading=self._heading,
-            patience=self._patience,
-            poll=0.25,
+            patience=self._patience if looks_every is None else 0.0,
+            poll=looks_every or 0.25,
         )
         self._judged.append(task.task_id)
         return task

@@ -120,16 +120,20 @@ class WaitOperator(BaseOperator):
                 memory=dict(memory),
                 deadline=deadline,
                 poll=self.poll,
+                plan=self.plan,
             ),
             method_name="resume",
         )
 
     def _look(self, step: WaitStep, run: Run, brief: Mapping[str, Any], memory: Mapping[str, Any]) -> Look:
+        from airflow_kafka_migration.metrics import emit
         from kafka_migration.errors import ClusterError, MirrorUnreachable
         from kafka_migration.waiting import not_answered
 
         try:
-            return step.look(run.clusters, brief, memory, time.time())
+            look = step.look(run.clusters, brief, memory, time.time())
+            emit(self.plan, look.numbers)
+            return look
         except (ClusterError, MirrorUnreachable) as error:
             if run.dry_run:
                 raise

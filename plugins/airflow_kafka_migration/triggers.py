@@ -47,6 +47,7 @@ class WaitTrigger(BaseTrigger):
     :param memory: what the last look in the worker remembered
     :param deadline: when the wait has timed out, in seconds since the epoch
     :param poll: seconds between two looks
+    :param plan: the plan's name, for what its looks measure
     """
 
     dwell: ClassVar[float] = 6.0
@@ -61,6 +62,7 @@ class WaitTrigger(BaseTrigger):
         memory: dict[str, Any],
         deadline: float,
         poll: float,
+        plan: str,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.step = step
@@ -70,6 +72,7 @@ class WaitTrigger(BaseTrigger):
         self.memory = memory
         self.deadline = deadline
         self.poll = poll
+        self.plan = plan
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         return (
@@ -82,6 +85,7 @@ class WaitTrigger(BaseTrigger):
                 "memory": self.memory,
                 "deadline": self.deadline,
                 "poll": self.poll,
+                "plan": self.plan,
             },
         )
 
@@ -121,6 +125,7 @@ class WaitTrigger(BaseTrigger):
         return resolve_name(self.step), clusters
 
     def _look(self, watch: Watch, memory: Mapping[str, Any]) -> tuple[str, Look]:
+        from airflow_kafka_migration.metrics import emit
         from kafka_migration.errors import ClusterError, MirrorUnreachable
         from kafka_migration.waiting import Outcome, not_answered
 
@@ -128,6 +133,7 @@ class WaitTrigger(BaseTrigger):
         now = time.time()
         try:
             look = step.look(clusters, self.brief, memory, now)
+            emit(self.plan, look.numbers)
         except (ClusterError, MirrorUnreachable) as error:
             look = not_answered(error, memory)
         if look.outcome is Outcome.WAITING and now >= self.deadline:

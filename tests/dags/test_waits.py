@@ -203,6 +203,7 @@ def trigger(
         memory={},
         deadline=deadline or time.time() + 60,
         poll=0.01,
+        plan="shop",
     )
 
 

@@ -62,16 +62,19 @@ class Scene:
         }
 
 
-def look_around(run: Run) -> Scene:
-    """Gather the scene; source, target and services side by side. Raises `ClusterUnreachable`."""
+def look_around(run: Run, moves: bool = True) -> Scene:
+    """Gather the scene; source, target and services side by side. Raises `ClusterUnreachable`.
+
+    `moves`: whether somebody is to be moved; otherwise neither services nor groups of others are looked at.
+    """
     with ThreadPoolExecutor(max_workers=3) as pool:
         identities = pool.map(identify, (run.clusters.source, run.clusters.target))
-        services = pool.submit(_observe, run)
+        services = pool.submit(_observe, run) if moves else pool.submit(dict)
         source_id, target_id = identities
     names, unmatched = choose(run.plan.topics, run.plan, topic_names(run.clusters.source))
     with ThreadPoolExecutor(max_workers=2) as pool:
-        source = pool.submit(_cluster, run, run.clusters.source, source_id, names)
-        target = pool.submit(_cluster, run, run.clusters.target, target_id, names)
+        source = pool.submit(_cluster, run, run.clusters.source, source_id, names, moves)
+        target = pool.submit(_cluster, run, run.clusters.target, target_id, names, moves)
     return Scene(
         run=run,
         source=source.result(),
@@ -82,13 +85,13 @@ def look_around(run: Run) -> Scene:
     )
 
 
-def _cluster(run: Run, cluster: Cluster, identity: Identity, names: list[str]) -> ClusterScene:
+def _cluster(run: Run, cluster: Cluster, identity: Identity, names: list[str], moves: bool) -> ClusterScene:
     topics = describe_topics(cluster, names)
     partitions = [tp for topic in topics.values() for tp in topic.numbered()]
     listed = {entry.group: entry for entry in list_groups(cluster)}
     told = list_other_groups(cluster)
     others = None if told is None else {entry.group: entry for entry in told}
-    readable = (set(listed) | set(run.plan.groups)) - set(others or ())
+    readable = (set(listed if moves else ()) | set(run.plan.groups)) - set(others or ())
     return ClusterScene(
         identity,
         topics,

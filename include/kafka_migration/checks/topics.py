@@ -129,11 +129,12 @@ def _parity(scene: Scene) -> list[Finding]:
     """Existing topics of the target: equal, or created by this pass and not yet corrected; no foreign data."""
     own = set(scene.current.note("created") or ())
     holds = scene.current.note("holds") or {}
-    copies, by_number = scene.run.plan.copies, scene.run.plan.copied_back
+    plan = scene.run.plan
+    copies, by_number = plan.copies, plan.copied_back
     findings: list[Finding] = []
     for name, target in scene.target.topics.items():
         if name not in own:
-            findings += compare(scene.source.topics[name], lifted(target, holds), by_number=by_number)
+            findings += compare(scene.source.topics[name], lifted(target, holds), by_number, plan.keeps_mirror)
     if not scene.begun:
         foreign = set(scene.target.topics) - own
         ranges = [

@@ -30,12 +30,13 @@ from kafka_migration.evidence.model import (
     Standstill,
     Step,
     StepRecord,
+    Watched,
 )
 from kafka_migration.evidence.verdict import SUCCESS, judge_run
 from kafka_migration.evidence.words import counted, duration
 from kafka_migration.passes import CutoverPoint
 from kafka_migration.plan.load import LoadedPlan
-from kafka_migration.purposes import FAILBACK, ROLLBACK, VERIFY
+from kafka_migration.purposes import FAILBACK, MIRROR, ROLLBACK, VERIFY
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ def assemble(bundle: Bundle, facts: Facts) -> Evidence:
         compared=next((Compared(**c) for r in records if (c := r.report.data.get("compared"))), None),
         content=content,
         level=next((str(level) for r in records if (level := r.report.data.get("level"))), None),
+        watched=next((Watched(**w) for r in records if (w := r.report.data.get("watched"))), None),
         standstill=_standstill(records),
         holds=_holds(records),
         plan_digest=facts.plan.digest,
@@ -278,6 +280,18 @@ def _equal(compared: Compared) -> str:
     return f"{compared.messages:,} of {compared.partitions} partitions, copied and equal{again}"
 
 
+def _kept(watched: Watched | None) -> dict[str, str]:
+    """How a mirror that is kept was."""
+    if watched is None:
+        return {"behind": "not watched"}
+    slowest = "" if watched.slowest is None else f", at most {duration(watched.slowest)}"
+    return {
+        "behind": f"{counted(watched.behind, 'offset')}, at most {counted(watched.worst, 'offset')}",
+        "latency": "not measured" if watched.latency is None else f"{duration(watched.latency)}{slowest}",
+        "tasks restarted": str(watched.restarted),
+    }
+
+
 def _verified(evidence: Evidence, on_source: int, on_target: int) -> dict[str, str]:
     """What a verification has looked at, in messages."""
     if evidence.compared is not None:
@@ -317,6 +331,15 @@ def _summary(evidence: Evidence, folder: str) -> dict[str, str]:
             "duration": duration(evidence.ended_at - evidence.started_at),
             "verified": ", ".join(extent) + (f"; level {evidence.level}" if evidence.level else ""),
             **_verified(evidence, on_left, on_reached),
+            "findings accepted": ", ".join(accepted) or "none",
+            "evidence": folder,
+        }
+    if evidence.purpose == MIRROR:
+        return {
+            "verdict": verdict,
+            "watched for": duration(evidence.ended_at - evidence.started_at),
+            "mirrored": ", ".join(extent),
+            **_kept(evidence.watched),
             "findings accepted": ", ".join(accepted) or "none",
             "evidence": folder,
         }

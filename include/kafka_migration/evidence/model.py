@@ -221,6 +221,22 @@ class Pause(Part):
     seconds: float
 
 
+class Watched(Part):
+    """How a mirror that is kept was, when it was last looked at and while it was watched.
+
+    `behind`, `worst`: offsets not copied, at the end and at most. `latency`, `slowest`: seconds that a canary's copy
+    needed, the last one's and the slowest one's; null: there was none. `noted_at`: when positions of groups were noted.
+    """
+
+    behind: int
+    worst: int
+    latency: float | None
+    slowest: float | None
+    tasks: int
+    restarted: int
+    noted_at: float | None
+
+
 class Scope(Part):
     """How much the run was about. Null: it ended before that was known."""
 
@@ -265,6 +281,7 @@ class Evidence(Part):
     level: str | None = Field(
         default=None, description="Of a verification, how closely it looked: offsets, counts, content or sample."
     )
+    watched: Watched | None = Field(default=None, description="Of a mirror that is kept, how it was.")
     standstill: Standstill | None = Field(
         description="Where messages were copied: the longest time that a writer was stopped."
     )

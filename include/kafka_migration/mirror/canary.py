@@ -12,9 +12,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 from uuid import uuid4
 
-from confluent_kafka import KafkaException, Message, Producer
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaException, Message, Producer
 
-from kafka_migration.clusters.client import CONNECT_TIMEOUT, REQUEST_TIMEOUT, Clusters
+from kafka_migration.clusters.client import CONNECT_TIMEOUT, REQUEST_TIMEOUT, Cluster, Clusters
 from kafka_migration.errors import ClusterError
 from kafka_migration.findings import Finding, Status
 from kafka_migration.offsets import OffsetRange, Offsets, TopicPartition, Which, read_several
@@ -25,6 +25,7 @@ from kafka_migration.topics.describe import topic_names
 from kafka_migration.visible import each_visible
 
 _SETTINGS = {"retention.ms": "86400000", "cleanup.policy": "delete"}
+_OF_COPIES = {"message.timestamp.type": "LogAppendTime"}  # tells when a copy was written, by its broker's clock
 _BROKERS_DEFAULT = -1
 
 
@@ -46,13 +47,21 @@ def topic_of(plan: Plan) -> str | None:
     return f"{OWN_TOPICS}canary.{plan.plan}" if plan.mirror is not None and plan.mirror.canary else None
 
 
+@dataclass(frozen=True)
+class Beat:
+    """One that has arrived: when it was sent, in seconds since the epoch, and how many seconds it took."""
+
+    sent_at: float
+    took: float
+
+
 def check(clusters: Clusters, topic: str) -> list[Finding]:
     """Whether both clusters have the topic or would create it; changes nothing."""
     found = []
     for cluster in (clusters.origin, clusters.destination):
         if topic in topic_names(cluster):
             continue
-        for reason in create_topics(cluster, [_wanted(topic)], trial=True).values():
+        for reason in create_topics(cluster, [_wanted(clusters, cluster, topic)], trial=True).values():
             found.append(
                 Finding(
                     f"canary-topic/{cluster.side}",
@@ -72,7 +81,7 @@ def make(clusters: Clusters, topic: str) -> list[Change]:
     for cluster in (clusters.origin, clusters.destination):
         if topic in topic_names(cluster):
             continue
-        for reason in create_topics(cluster, [_wanted(topic)]).values():
+        for reason in create_topics(cluster, [_wanted(clusters, cluster, topic)]).values():
             raise ClusterError(f"{cluster} did not create the canary's topic {topic}: {reason}")
         changes.append(Change(f"topic {topic} on the {cluster.side}", "absent", "made: one partition, kept for a day"))
     return changes
@@ -88,7 +97,39 @@ def send(clusters: Clusters, topic: str, clock: Callable[[], float]) -> Canary:
     """Write a new one to the origin. Raises `ClusterError` where it is not acknowledged."""
     tp = TopicPartition(topic, 0)
     onto = read_several(clusters.destination, [tp], (Which.END,))[Which.END][tp]
-    origin, answers = clusters.origin, []
+    name, sent_at = _written(clusters.origin, topic, clock)
+    return Canary(topic, name, sent_at, onto)
+
+
+def beat(origin: Cluster, topic: str, clock: Callable[[], float]) -> float:
+    """Write a new one for which nobody waits, see `beats`; when it was sent. Raises `ClusterError`."""
+    return _written(origin, topic, clock)[1]
+
+
+def beats(destination: Cluster, copy: str, since: int | None, now: float) -> tuple[list[Beat], int]:
+    """Those that a consumer would see by now behind offset `since` of that topic, and behind which to look next.
+
+    `since` None: from now on. A copy has arrived when its broker has appended it, by that broker's clock; where the
+    topic keeps the time of the original, when it was seen here.
+    """
+    tp = TopicPartition(copy, 0)
+    offsets = read_several(destination, [tp], (Which.START, Which.STABLE))
+    end = offsets[Which.STABLE][tp]
+    start = end if since is None else max(since, offsets[Which.START][tp])
+    found: list[Beat] = []
+
+    def heard(_: TopicPartition, message: Message) -> None:
+        sent_at = float(json.loads(message.value())["sent_at"])
+        kind, at = message.timestamp()
+        found.append(Beat(sent_at, max(0.0, (at / 1000 if kind == TIMESTAMP_LOG_APPEND_TIME else now) - sent_at)))
+
+    each_visible(destination, [OffsetRange(tp, start, end)], heard)
+    return found, end
+
+
+def _written(origin: Cluster, topic: str, clock: Callable[[], float]) -> tuple[str, float]:
+    """Write one; its id, and when it was sent."""
+    answers: list[Any] = []
 
     def answered(error: Any, message: Message) -> None:
         answers.append(error)
@@ -96,9 +137,9 @@ def send(clusters: Clusters, topic: str, clock: Callable[[], float]) -> Canary:
     try:
         producer = Producer({**origin.config, "acks": "all", "enable.idempotence": True})
         producer.list_topics(topic, timeout=CONNECT_TIMEOUT)  # connecting is no part of what is measured
-        canary = Canary(topic, uuid4().hex, clock(), onto)
-        value = json.dumps({"id": canary.id, "sent_at": canary.sent_at}).encode()
-        producer.produce(topic, value, canary.id.encode(), partition=0, on_delivery=answered)
+        name, sent_at = uuid4().hex, clock()
+        value = json.dumps({"id": name, "sent_at": sent_at}).encode()
+        producer.produce(topic, value, name.encode(), partition=0, on_delivery=answered)
         producer.flush(REQUEST_TIMEOUT + CONNECT_TIMEOUT)
     except KafkaException as error:
         raise origin.error(error, f"writing to {topic}") from None
@@ -108,7 +149,7 @@ def send(clusters: Clusters, topic: str, clock: Callable[[], float]) -> Canary:
             if answers
             else ClusterError(f"{origin} did not acknowledge a message to {topic} within {REQUEST_TIMEOUT:.0f} s")
         )
-    return canary
+    return name, sent_at
 
 
 def has_arrived(clusters: Clusters, told: Mapping[str, Any]) -> bool:
@@ -125,5 +166,6 @@ def has_arrived(clusters: Clusters, told: Mapping[str, Any]) -> bool:
     return canary.id.encode() in seen
 
 
-def _wanted(topic: str) -> TopicToCreate:
-    return TopicToCreate(topic, 1, _BROKERS_DEFAULT, _SETTINGS)
+def _wanted(clusters: Clusters, cluster: Cluster, topic: str) -> TopicToCreate:
+    own = _OF_COPIES if cluster is clusters.destination else {}
+    return TopicToCreate(topic, 1, _BROKERS_DEFAULT, {**_SETTINGS, **own})

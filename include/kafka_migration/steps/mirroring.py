@@ -23,6 +23,7 @@ from kafka_migration.passes import Pass, open_pass, some
 from kafka_migration.purposes import FAILBACK
 from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import Run
+from kafka_migration.sides import Side
 from kafka_migration.steps import holding, remade, repeats
 from kafka_migration.steps.common import check_window, moved_topics, stop_with
 from kafka_migration.steps.pace import (
@@ -43,6 +44,7 @@ from kafka_migration.visible import first_visible
 from kafka_migration.waiting import Look, Outcome
 
 _LEG = "mirror/leg"
+_CANARY = "mirror/canary"
 _NOTHING = "nothing to copy: nothing has been written there that is not here"
 _NEAR = 1_000  # offsets: a mirror that is no further behind copies what comes in well under a second
 _NEAR_SECONDS = 2.0  # or that is behind by what is written in that time
@@ -92,15 +94,12 @@ def start(run: Run) -> StepReport:
     partitions = partitions_of(run.clusters.origin, topics)
     leg = leg_of(run) or _next_leg(run, partitions, ids)
     remade.refuse(run, leg, f"starting {mirror}")
-    new = [tp for tp in partitions if tp not in leg.begin]
-    if new:
-        onto = read_several(run.clusters.destination, new, (Which.END,))[Which.END]
-        leg = Legs(run.records).add(leg, _first_to_copy(run, new), onto, ids)
+    leg = _with_new(run, leg, [tp for tp in partitions if tp not in leg.begin], ids)
     check_window(run, f"starting {mirror}")
     renewed = holding.renewed(run)
     brought = canary_topic(run)
     changes = canary.make(run.clusters, brought) if brought else []
-    changes += mirror.create({**leg.begin, **(canary.begins(run.clusters, brought) if brought else {})})
+    changes += mirror.create({**leg.begin, **(_canary_begins(run, brought) if brought else {})})
     mirror.resume()
     return StepReport(
         f"{mirror} copies {len(partitions)} partitions of {len(topics)} topics",
@@ -146,6 +145,26 @@ def _next_leg(run: Run, partitions: list[TopicPartition], ids: remade.Ids) -> Le
         leg = legs.keep(Leg(0, run.heading, first, ends, syncs_from=_syncs_end(run), ids=ids))
     run.current.keep(_LEG, leg.number)
     return leg
+
+
+def _with_new(run: Run, leg: Leg, new: list[TopicPartition], ids: remade.Ids) -> Leg:
+    """With what came since. MirrorMaker sees new partitions of its topics by itself, and may copy them already."""
+    if not new:
+        return leg
+    known = {tp.topic for tp in leg.begin} if leg.heading is Side.TARGET else set()
+    whole = dict.fromkeys((tp for tp in new if tp.topic in known), 0)
+    others = [tp for tp in new if tp not in whole]
+    onto = read_several(run.clusters.destination, others, (Which.END,))[Which.END]
+    return Legs(run.records).add(leg, {**_first_to_copy(run, others), **whole}, {**onto, **whole}, ids)
+
+
+def _canary_begins(run: Run, topic: str) -> Offsets:
+    """Where copying of its topic began, chosen once: a mirror that runs is not stopped to be told of another place."""
+    kept = run.current.note_offsets(_CANARY)
+    if not kept:
+        kept = dict(canary.begins(run.clusters, topic))
+        run.current.keep(_CANARY, to_json(kept))
+    return kept
 
 
 def copied_topics(run: Run) -> list[str]:

@@ -94,14 +94,15 @@ def parity(run: Run) -> StepReport:
         for name in set(names) - set(new)
         if name in target
         and source[name].partitions > target[name].partitions
-        and name in (current.note("created") or ())
+        and (run.plan.keeps_mirror or name in (current.note("created") or ()))
     }
     add_partitions(run.clusters.target, grown)
     report.changes += [
         Change(f"partitions of {n}", str(target[n].partitions), str(total)) for n, total in sorted(grown.items())
     ]
     if run.plan.copies and (new or grown):
-        report.changes += [*hold(run).changes, *start_mirror(run).changes]
+        held = [] if run.plan.keeps_mirror else hold(run).changes
+        report.changes += [*held, *start_mirror(run).changes]
     if run.history is not None and (new or grown):
         report.changes += start_history(run).changes
     unseeded = _unseeded(run, current)
@@ -182,7 +183,9 @@ def _differences(run: Run, source: Mapping[str, Topic], target: Mapping[str, Top
         finding
         for name in source
         if name in target
-        for finding in compare(source[name], lifted(target[name], holds), by_number=run.plan.copied_back)
+        for finding in compare(
+            source[name], lifted(target[name], holds), run.plan.copied_back, kept=run.plan.keeps_mirror
+        )
     ]
 
 

@@ -43,10 +43,11 @@ def settings_to_correct(source: Topic, target: Topic) -> dict[str, str]:
     }
 
 
-def compare(source: Topic, target: Topic, by_number: bool = False) -> list[Finding]:
+def compare(source: Topic, target: Topic, by_number: bool = False, kept: bool = False) -> list[Finding]:
     """Where the target's topic differs from the source's; a single PASS when it does not.
 
-    `by_number`: messages are copied partition by partition, so that their count cannot differ.
+    `by_number`: messages are copied partition by partition, so that their count cannot differ. `kept`: nothing moves to
+    the target now: another setting there is told, and keeps nobody from copying.
     """
     findings = []
     if source.partitions != target.partitions:
@@ -70,7 +71,7 @@ def compare(source: Topic, target: Topic, by_number: bool = False) -> list[Findi
         findings.append(
             Finding(
                 f"topic-settings/{source.name}",
-                Status.FAIL,
+                Status.WARN if kept else Status.FAIL,
                 ", ".join(differing),
                 "the source's effective values",
                 f"set them on the target, for example: kafka-configs --alter --entity-type topics --entity-name"
@@ -81,7 +82,7 @@ def compare(source: Topic, target: Topic, by_number: bool = False) -> list[Findi
         findings.append(
             Finding(
                 f"topic-replication/{source.name}",
-                Status.FAIL,
+                Status.WARN if kept else Status.FAIL,
                 f"replication factor {target.replication_factor}",
                 f"at least {source.replication_factor}",
                 "raise it on the target by a reassignment",
