@@ -7,9 +7,12 @@ from airflow_kafka_migration.parts import Steps, verification_dags
 
 
 def verify(steps: Steps) -> None:
-    ranges, proof = steps.ranges(), steps.proof()
-    steps.in_order(ranges, steps.compare(ranges), proof)
-    steps.in_order([steps.drift(), proof, steps.suites()], steps.evidence(), steps.gate())
+    proofs = []
+    for way in steps.ways():
+        ranges, proof = way.ranges(), way.proof()
+        way.in_order(ranges, way.compare(ranges), proof)
+        proofs.append(proof)
+    steps.in_order([steps.drift(), *proofs, steps.suites()], steps.evidence(), steps.gate())
 
 
 for dag in verification_dags(verify):

@@ -23,7 +23,7 @@ from kafka_migration.purposes import MIRROR, VERIFY
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from kafka_migration.evidence.model import Approval
+    from kafka_migration.evidence.model import Approval, StepRecord
     from kafka_migration.findings import Finding
     from kafka_migration.passes import CutoverPoint
     from kafka_migration.plan.load import LoadedPlan
@@ -67,7 +67,7 @@ class EvidenceOperator(BaseOperator):
             if run.purpose == VERIFY:
                 return decommission(run, self._found(context, run), moved)
             if run.purpose == MIRROR:
-                return last_word(run, self._found(context, run), moved)
+                return last_word(run, self._problems(context, run), moved)
             # After a failure services stand where the failure left them: that is said by the failed step, not here.
             return closing_look(run) if moved else StepReport("the run did not come to its end")
 
@@ -84,13 +84,22 @@ class EvidenceOperator(BaseOperator):
 
     def _found(self, context: Context, run: Run) -> list[Finding]:
         """All that the steps of this run have found."""
+        from kafka_migration.evidence.verdict import findings_of
+
+        return [f for record in self._records(context, run) for f in findings_of(record)]
+
+    def _problems(self, context: Context, run: Run) -> list[str]:
+        """What its steps have failed of."""
+        return [f"{record.task_id}: {record.error}" for record in self._records(context, run) if record.error]
+
+    def _records(self, context: Context, run: Run) -> list[StepRecord]:
+        """What the steps of this run have left."""
         from airflow_kafka_migration.evidence import evidence_root
         from kafka_migration.evidence.bundle import Bundle
-        from kafka_migration.evidence.verdict import findings_of
 
         ti = context["ti"]
         bundle = Bundle(evidence_root(run.plan), self.plan, purpose_of(ti.dag_id), ti.run_id)
-        return [f for record in bundle.steps() if record.task_id != self.task_id for f in findings_of(record)]
+        return [record for record in bundle.steps() if record.task_id != self.task_id]
 
     def _publish(self, context: Context, states: Mapping[str, str | None]) -> str:
         from airflow_kafka_migration.audit import LOG, failure_of

@@ -126,6 +126,10 @@ class Steps:
         """Whether services that read have second instances."""
         return self._plan.scheme == "producers_later"
 
+    def ways(self) -> list[Steps]:
+        """The same steps for each way in which a kept mirror copies; for any other plan these."""
+        return [self, self.toward(Side.SOURCE, "back.")] if self._plan.prefixed else [self]
+
     def toward(self, side: Side, prefix: str = "") -> Steps:
         """The same steps on the way to that side; the names of tasks that move consumers begin with `prefix`."""
         other = copy(self)
@@ -485,7 +489,7 @@ class Steps:
     def ranges(self) -> DividingOperator:
         """Fixes what is looked at, and divides what has to be read of it by its size."""
         task = DividingOperator(
-            task_id="ranges", plan=self._plan.plan, step=f"{_STEPS}.proving:ranges", heading=self._heading
+            task_id=self._named("ranges"), plan=self._plan.plan, step=f"{_STEPS}.proving:ranges", heading=self._heading
         )
         self._judged.append(task.task_id)
         return task
@@ -494,7 +498,11 @@ class Steps:
         """A task for each share: several workers verify faster than one."""
         plan = self._plan.plan
         task = StepOperator.partial(
-            task_id="compare", plan=plan, step=f"{_STEPS}.proving:compare", heading=self._heading, **of_plan(plan)
+            task_id=self._named("compare"),
+            plan=plan,
+            step=f"{_STEPS}.proving:compare",
+            heading=self._heading,
+            **of_plan(plan),
         ).expand(args=ranges.output)
         self._judged.append(task.task_id)
         return task

@@ -32,6 +32,7 @@ from airflow_kafka_migration.signing import signing_key
 from airflow_kafka_migration.state import AssetRecords, plan_asset
 from kafka_migration.checks.services import refuse_while_going_back
 from kafka_migration.clusters.client import CONNECT_TIMEOUT
+from kafka_migration.clusters.identity import silence_of
 from kafka_migration.errors import PlanChanged, Refused
 from kafka_migration.evidence.bundle import Bundle
 from kafka_migration.mirror.registry import build_history, build_mirrors, mirror_controller
@@ -198,11 +199,11 @@ def _same_plan(context: Context, loaded: LoadedPlan, records: Records) -> None:
 def _touched(run: Run) -> Touched:
     topics: set[str] = set()
     for cluster in (run.clusters.source, run.clusters.target):
+        if run.purpose == FAILOVER and cluster is run.clusters.source and silence_of(cluster) is not None:
+            continue  # it is lost: its topics cannot be told, and nobody moves them
         try:
             told = cluster.admin.list_topics(timeout=CONNECT_TIMEOUT)
         except KafkaException as error:
-            if run.purpose == FAILOVER and cluster is run.clusters.source:
-                continue  # it is lost: its topics cannot be told, and nobody moves them
             raise cluster.error(error, "listing the topics") from None
         named = {topic for service in run.plan.services for topic in (*service.produces, *service.reads)}
         chosen = named | {topic for topic in told.topics if run.plan.includes(topic)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.dags.conftest import AirflowHome, Ended
+
+from kafka_migration.sides import Side
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG
@@ -313,12 +316,53 @@ def test_verification_is_a_dag_of_its_own_and_ends_without_an_event(dags_of: Cal
         assert outlets == {"migrate": ends, "rollback": ends, "verify": []}, "or it would trigger itself for ever"
 
 
+def test_verification_of_a_mirror_that_copies_both_ways_looks_at_both(dags_of: Callable[..., dict[str, DAG]]) -> None:
+    mirror = "mirror: {{connection: connect_target, back: connect_source, ways: both_ways}}\n"
+    text = re.sub(r"(group: .*?\])", r"\1, subscription: .*", shop("mirror")) + mirror
+    made = dags_of(text)["verify"]
+    for prefix in ("", "back."):
+        assert behind(made, f"{prefix}ranges") >= {f"{prefix}compare", f"{prefix}proof", "evidence"}
+        assert f"{prefix}proof" in getattr(made.get_task("evidence"), "judged", ()), "or no verdict would need it"
+    assert not {"back.compare", "back.proof"} & behind(made, "ranges")
+    heading = {prefix: made.get_task(f"{prefix}compare").partial_kwargs["heading"] for prefix in ("", "back.")}
+    assert heading == {"": Side.TARGET, "back.": Side.SOURCE}
+
+
 def test_plans_own_suites_are_judged_beside_the_proof(dags_of: Callable[..., dict[str, DAG]]) -> None:
     made = dags_of(shop() + "verify: {{suites: [{{topic: orders, suite: orders.json}}]}}\n")["verify"]
     assert "suites" not in behind(made, "proof")
     assert "evidence" in behind(made, "suites")
     assert "suites" in getattr(made.get_task("evidence"), "judged", ()), "or no verdict would need it"
     assert "suites" not in dags_of(shop() + "verify: {{}}\n")["verify"].task_ids
+
+
+_KEPT = shop("mirror") + "mirror: {{connection: connect_target, schedule: '*/7 * * * *'}}\n"
+
+
+def test_mirror_that_is_kept_is_watched_one_run_after_the_other(dags_of: Callable[..., dict[str, DAG]]) -> None:
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    made = dags_of(_KEPT)
+    assert "migrate" not in made
+    assert "rollback" not in made
+    dag = made["mirror"]
+    assert order_of(dag) == ["preflight", "create_topics", "start_mirror", "watch", "evidence", "gate"]
+    assert dag.max_active_runs == 1, "the next run does not begin beside the one that watches"
+    assert not dag.catchup
+    assert DagSerialization.from_dict(DagSerialization.to_dict(dag)).timetable.summary == "*/7 * * * *"
+    assert set(dag.params) == {"dry_run", "reason"}
+    assert set(headings(dag)) == {"target"}
+    assert dag.get_task("evidence").judged == ["preflight", "create_topics", "start_mirror", "watch"]  # type: ignore[attr-defined]
+    assert dag.get_task("gate").outlets == [], "nothing has moved that would have to be verified"
+    watch = dag.get_task("watch")
+    assert (watch.patience, watch.poll) == (0.0, 3.0), "it takes no worker's place"  # type: ignore[attr-defined]
+
+
+def test_mirror_of_a_source_that_was_given_up_is_not_kept(dags_of: Callable[..., dict[str, DAG]]) -> None:
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    dag = dags_of(_KEPT + "decommissioned: true\n")["mirror"]
+    assert "*/7" not in DagSerialization.from_dict(DagSerialization.to_dict(dag)).timetable.summary
 
 
 def test_only_of_copies_a_sample_can_be_chosen(
@@ -360,3 +404,50 @@ def test_plan_that_does_not_load_has_one_dag_that_shows_why_and_no_rollback(
     assert {purpose: order_of(dag) for purpose, dag in dags_of("plan: shop\nshceme: x\n").items()} == {
         "migrate": ["invalid_plan"]
     }
+
+
+_USED = (
+    shop("mirror") + "mirror: {{connection: connect_target, back: connect_source}}\napprovals: [failover, handover]\n"
+)
+
+
+def test_failover_stops_the_mirror_before_it_sets_groups_and_sets_them_before_a_service_starts(
+    dags_of: Callable[..., dict[str, DAG]],
+) -> None:
+    dag = dags_of(_USED)["failover"]
+    assert order_of(dag) == [
+        *("preflight", "approve_failover", "stop_flow", "set_groups"),
+        "switch_producers.api",
+        *("depot.start", "depot.consuming", "books.start", "books.consuming"),
+        *("evidence", "gate"),
+    ]
+    assert {"switch_producers.api", "depot.start", "books.start"} <= behind(dag, "set_groups")
+    assert headings(dag).keys() == {"target"}
+    assert not dag.get_task("gate").outlets, "nothing can be verified while the source is gone"
+
+
+def test_failback_finds_the_tail_before_anything_comes_home_and_hands_over_behind_it(
+    dags_of: Callable[..., dict[str, DAG]],
+) -> None:
+    dags = dags_of(_USED)
+    dag = dags["failback"]
+    assert order_of(dag) == [
+        *("preflight", "begin", "tail", "start_mirror", "caught_up", "past_failover", "rehearse", "approve_handover"),
+        *("stop_writers", "cutover", "stop_mirror", "switch_producers.api"),
+        *("depot.handover", "depot.consuming", "books.handover", "books.consuming"),
+        *("compare_content", "evidence", "gate"),
+    ]
+    assert headings(dag)["target"] == {"tail"}, "the plan's own mirror copies it"
+    assert dags.keys() == {"mirror", "verify", "failover", "failback", "drill"}, "nothing migrates"
+
+
+def test_drill_runs_at_its_times_and_touches_no_service(dags_of: Callable[..., dict[str, DAG]]) -> None:
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    def times(dag: DAG) -> str:
+        return str(DagSerialization.from_dict(DagSerialization.to_dict(dag)).timetable.summary)
+
+    dag = dags_of(_USED.replace("back:", "drill: '0 4 * * *', back:"))["drill"]
+    assert order_of(dag) == ["preflight", "drill", "evidence", "gate"]
+    assert times(dag) == "0 4 * * *"
+    assert "0 4" not in times(dags_of(_USED)["drill"])

@@ -151,16 +151,28 @@ def test_what_exactness_rests_on_is_refused_in_every_scheme(name: str, value: st
     assert problem(name, value, scheme="mirror")
 
 
+@pytest.mark.parametrize("scheme", ["mirror_first", "mirror"])
 @pytest.mark.parametrize(
-    "name", ["sync.topic.configs.enabled", "sync.group.offsets.enabled", "sync.topic.acls.enabled"]
+    "name",
+    [
+        "sync.topic.configs.enabled",
+        "sync.group.offsets.enabled",
+        "sync.topic.acls.enabled",
+        "heartbeats.replication.enabled",
+    ],
 )
-def test_what_would_write_over_the_move_is_refused_only_where_services_move(name: str) -> None:
-    assert problem(name, True).startswith("must be false: ")
-    assert check_properties({name: True}, scheme="mirror") == []
+def test_what_would_write_over_a_move_or_copy_without_end_is_refused(name: str, scheme: str) -> None:
+    """Services follow the copies of a mirror that is kept as well, when the source is lost."""
+    assert problem(name, True, scheme).startswith("must be false: ")
+
+
+def test_names_of_a_kept_mirror_are_said_by_its_ways() -> None:
+    for policy in (IDENTITY_POLICY, "org.apache.kafka.connect.mirror.DefaultReplicationPolicy"):
+        assert problem("replication.policy.class", policy, "mirror") == "is said by mirror: ways"
 
 
 def test_the_policy_that_no_archive_holds_is_refused_with_the_one_to_name() -> None:
-    assert IDENTITY_POLICY in problem("replication.policy.class", "com.example.LegacyReplicationPolicy", "mirror")
+    assert IDENTITY_POLICY in problem("replication.policy.class", "com.example.LegacyReplicationPolicy")
 
 
 def test_what_is_right_and_does_nothing_here_is_told() -> None:

@@ -261,10 +261,10 @@ def test_history_needs_a_mirror_to_the_target_and_has_no_use_where_all_comes_alo
 def test_copies_of_history_are_named_as_mirrormaker_names_them() -> None:
     cluster = Cluster(Side.SOURCE, "source", {"bootstrap.servers": "one:9092"})
     there = Cluster(Side.TARGET, "target", {"bootstrap.servers": "two:9092"})
-    flow = Flow("orders", ["a.b"], cluster, there, history=True)
+    flow = Flow("orders", ["a.b"], cluster, there, prefixed=True, history=True)
     assert (flow.name, flow.copy_of("a.b")) == ("orders.history", "source.a.b")
     assert connector_config(flow, flow.topics)["replication.policy.class"].endswith("DefaultReplicationPolicy")
-    other = Flow("orders", ["a.b"], cluster, there, properties={"replication.policy.separator": "_"}, history=True)
+    other = Flow("orders", ["a.b"], cluster, there, properties={"replication.policy.separator": "_"}, prefixed=True)
     assert other.copy_of("a.b") == "source_a.b"
     moved = Flow("orders", ["a.b"], cluster, there)
     assert moved.copy_of("a.b") == "a.b"

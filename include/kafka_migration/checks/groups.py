@@ -9,6 +9,7 @@ from kafka_migration.findings import Finding, Status
 from kafka_migration.mirror.legs import brought_home
 from kafka_migration.offsets import OffsetRange, TopicPartition, Which
 from kafka_migration.passes import some
+from kafka_migration.sides import Side
 from kafka_migration.visible import first_visible
 
 
@@ -88,8 +89,8 @@ def _kinds(scene: Scene) -> Iterable[Finding]:
 def _reads(scene: Scene) -> Iterable[Finding]:
     plan = scene.run.plan
     for group, consumes in plan.groups.items():
-        read = _topics_read(scene.source, group)
-        extra = read - set(consumes.topics)
+        copies = {plan.copy_name(topic, side) for topic in consumes.topics for side in Side} if plan.prefixed else set()
+        extra = _topics_read(scene.source, group) - set(consumes.topics) - copies
         outside = sorted(t for t in extra if not plan.includes(t))
         undeclared = sorted(extra - set(outside))
         if outside:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from kafka_migration.checks.beside import filled
 from kafka_migration.checks.mirror import checked
 from kafka_migration.checks.scene import Scene
 from kafka_migration.findings import Finding, Status
 from kafka_migration.mirror.connect import ConnectMirror
-from kafka_migration.offsets import OffsetRange, Which, read_several
 from kafka_migration.plan.model import LEGAL_TOPIC
 from kafka_migration.steps.history import Span
-from kafka_migration.topics.describe import Topic, describe_topics
-from kafka_migration.visible import first_visible
+from kafka_migration.topics.describe import describe_topics
 
 
 def check_history(scene: Scene) -> list[Finding]:
@@ -64,14 +63,14 @@ def _taken(scene: Scene, mirror: ConnectMirror, names: Mapping[str, str]) -> lis
     own = Span.of(scene.run.records).ids.get("target", {})
     target = scene.run.clusters.target
     there = describe_topics(target, [name for name in names.values() if name not in own])
-    filled = _filled(scene, there)
+    taken = filled(target, there)
     wrong = {
         name: f"has {there[name].partitions} partitions on the target, its original {topic.partitions}"
         if there[name].partitions != topic.partitions
         else "holds messages on the target that this plan did not bring there"
         for original, name in names.items()
         if name in there
-        and ((topic := scene.source.topics[original]).partitions != there[name].partitions or name in filled)
+        and ((topic := scene.source.topics[original]).partitions != there[name].partitions or name in taken)
     }
     return [
         Finding(
@@ -83,11 +82,3 @@ def _taken(scene: Scene, mirror: ConnectMirror, names: Mapping[str, str]) -> lis
         )
         for name, seen in sorted(wrong.items())
     ] or [Finding("history-topic/all", Status.PASS, f"{len(names)} topics take the copies of what is stored")]
-
-
-def _filled(scene: Scene, there: Mapping[str, Topic]) -> set[str]:
-    target = scene.run.clusters.target
-    partitions = [tp for topic in there.values() for tp in topic.numbered()]
-    offsets = read_several(target, partitions, (Which.START, Which.END))
-    ranges = [OffsetRange(tp, offsets[Which.START][tp], offsets[Which.END][tp]) for tp in partitions]
-    return {tp.topic for tp, seen in first_visible(target, ranges).items() if seen.first is not None}

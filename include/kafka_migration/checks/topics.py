@@ -126,7 +126,12 @@ def _replication(scene: Scene) -> list[Finding]:
 
 
 def _parity(scene: Scene) -> list[Finding]:
-    """Existing topics of the target: equal, or created by this pass and not yet corrected; no foreign data."""
+    """Existing topics of the target: equal, or created by this pass and not yet corrected; no foreign data.
+
+    Where copies have names of their own the topics of the target are its own.
+    """
+    if scene.run.plan.prefixed:
+        return []
     own = set(scene.current.note("created") or ())
     holds = scene.current.note("holds") or {}
     plan = scene.run.plan

@@ -73,6 +73,29 @@ def identify(cluster: Cluster) -> Identity:
     return Identity(told.cluster_id, tuple(replace(broker, rack=racks.get(broker.broker_id)) for broker in brokers))
 
 
+def silence_of(cluster: Cluster) -> str | None:
+    """Why a cluster that may be lost does not answer; None where it does. Told at once where nobody listens there."""
+    addresses = [part.strip().rpartition("://")[2] for part in cluster.bootstrap_servers.split(",")]
+    with ThreadPoolExecutor(max_workers=len(addresses)) as pool:
+        problems = list(pool.map(_no_connection, addresses))
+    if all(problems):
+        return "; ".join(f"{address}: {problem}" for address, problem in zip(addresses, problems, strict=True))
+    try:
+        identify(cluster)
+    except ClusterError as error:
+        return str(error)
+    return None
+
+
+def _no_connection(address: str) -> str | None:
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_TCP_TIMEOUT):
+            return None
+    except (OSError, ValueError) as error:
+        return f"no TCP connection: {getattr(error, 'strerror', None) or error}"
+
+
 def _ask(cluster: Cluster, broker_id: int, host: str, port: int) -> Broker:
     try:
         with socket.create_connection((host, port), timeout=_TCP_TIMEOUT):

@@ -26,6 +26,7 @@ from kafka_migration.evidence.model import (
     FindingEntry,
     Pause,
     Point,
+    Recovery,
     Scope,
     Standstill,
     Step,
@@ -36,7 +37,7 @@ from kafka_migration.evidence.verdict import SUCCESS, judge_run
 from kafka_migration.evidence.words import counted, duration
 from kafka_migration.passes import CutoverPoint
 from kafka_migration.plan.load import LoadedPlan
-from kafka_migration.purposes import FAILBACK, MIRROR, ROLLBACK, VERIFY
+from kafka_migration.purposes import DRILL, FAILBACK, FAILOVER, MIRROR, ROLLBACK, VERIFY
 
 
 @dataclass(frozen=True)
@@ -101,10 +102,11 @@ def assemble(bundle: Bundle, facts: Facts) -> Evidence:
         drains=drains,
         pauses=_pauses(records),
         data_docs=next((str(link) for r in records if (link := r.report.data.get("data_docs"))), None),
-        compared=next((Compared(**c) for r in records if (c := r.report.data.get("compared"))), None),
+        compared=_together([Compared(**c) for r in records if (c := r.report.data.get("compared"))]),
         content=content,
         level=next((str(level) for r in records if (level := r.report.data.get("level"))), None),
         watched=next((Watched(**w) for r in records if (w := r.report.data.get("watched"))), None),
+        recovery=_recovery(records),
         standstill=_standstill(records),
         holds=_holds(records),
         plan_digest=facts.plan.digest,
@@ -146,6 +148,16 @@ def _findings(records: Sequence[StepRecord], in_plan: Mapping[str, str]) -> tupl
         for r in records
         for f in r.report.findings
     )
+
+
+def _together(compared: Sequence[Compared]) -> Compared | None:
+    """What was compared on every way."""
+    if not compared:
+        return None
+    total = {
+        name: sum(getattr(c, name) for c in compared) for name in ("messages", "partitions", "differences", "repeated")
+    }
+    return Compared(**total, first=next((c.first for c in compared if c.first), None))
 
 
 def _drains(record: StepRecord) -> list[DrainCurve]:
@@ -292,6 +304,32 @@ def _kept(watched: Watched | None) -> dict[str, str]:
     }
 
 
+def _recovery(records: Sequence[StepRecord]) -> Recovery | None:
+    """What steps tell of messages that are read again, of a tail, of a drill; None where none tells anything."""
+    told = {key: r.report.data[key] for r in records for key in ("announced", "tail", "drill") if key in r.report.data}
+    if not told:
+        return None
+    return Recovery(announced=told.get("announced") or {}, tail=told.get("tail"), drill=told.get("drill"))
+
+
+def _recovered(recovery: Recovery | None) -> dict[str, str]:
+    if recovery is None:
+        return {}
+    found = {}
+    if recovery.drill is not None:
+        found["recovery time"] = f"{duration(recovery.drill.recovery_seconds)}, without the services' own starts"
+        found["recovery point"] = f"{counted(recovery.drill.unmirrored, 'message')} not mirrored"
+        found["would be read again"] = counted(sum(recovery.drill.again.values()), "message")
+    if recovery.tail is not None:
+        then = "copied to the target" if recovery.tail.copied else "kept on the source, read by no group"
+        tail = counted(recovery.tail.messages, "message")
+        found["not mirrored"] = f"{tail}, {then}" if recovery.tail.messages else "nothing"
+    if recovery.announced:
+        most = counted(sum(recovery.announced.values()), "message")
+        found["read again at most"] = f"{most}, summed over {counted(len(recovery.announced), 'group')}"
+    return found
+
+
 def _verified(evidence: Evidence, on_source: int, on_target: int) -> dict[str, str]:
     """What a verification has looked at, in messages."""
     if evidence.compared is not None:
@@ -343,11 +381,22 @@ def _summary(evidence: Evidence, folder: str) -> dict[str, str]:
             "findings accepted": ", ".join(accepted) or "none",
             "evidence": folder,
         }
+    if evidence.purpose in (FAILOVER, DRILL):
+        return {
+            "verdict": verdict,
+            "duration": duration(evidence.ended_at - evidence.started_at),
+            "practised" if evidence.purpose == DRILL else "followed": ", ".join(extent),
+            **_recovered(evidence.recovery),
+            **({"longest pause": f"at most {duration(pause.seconds)} ({pause.group})"} if pause else {}),
+            "findings accepted": ", ".join(accepted) or "none",
+            "evidence": folder,
+        }
     moved = evidence.verdict == "PASS" and not evidence.dry_run
     return {
         "verdict": verdict,
         "duration": duration(evidence.ended_at - evidence.started_at),
         "moved" if moved else "in the plan": ", ".join(extent),
+        **_recovered(evidence.recovery),
         **_proved(evidence, f"{on_left:,} read on the {left}, {on_reached:,} on the {reached}", on_left + on_reached),
         "longest pause": f"at most {duration(pause.seconds)} ({pause.group})" if pause else "not measured",
         "findings accepted": ", ".join(accepted) or "none",

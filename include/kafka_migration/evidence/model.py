@@ -237,6 +237,49 @@ class Watched(Part):
     noted_at: float | None
 
 
+class TailRange(Part):
+    """What a lost source had taken on one partition and nobody had copied, when it returned.
+
+    `target_start`, `target_end`: where its copies lie on the target, among other messages; null: it was not copied.
+    """
+
+    topic: str
+    partition: int
+    source_start: int
+    source_end: int
+    messages: int
+    target_start: int | None
+    target_end: int | None
+
+
+class Tail(Part):
+    """All of it. `copied`: to the target, as the plan wanted; else it stays on the source and no group reads it."""
+
+    messages: int
+    copied: bool
+    ranges: tuple[TailRange, ...]
+
+
+class Drill(Part):
+    """What was measured by practising a failover. `unmirrored`: messages that only the source had at that moment.
+
+    `recovery_seconds`: until every copy of a group had its first message. `again`: by group, messages that it would
+    have read again, as the living source tells.
+    """
+
+    recovery_seconds: float
+    unmirrored: int
+    again: dict[str, int]
+
+
+class Recovery(Part):
+    """Of a failover, its way back or a drill. `announced`: by group, messages that it reads again at most."""
+
+    announced: dict[str, int]
+    tail: Tail | None
+    drill: Drill | None
+
+
 class Scope(Part):
     """How much the run was about. Null: it ended before that was known."""
 
@@ -282,6 +325,9 @@ class Evidence(Part):
         default=None, description="Of a verification, how closely it looked: offsets, counts, content or sample."
     )
     watched: Watched | None = Field(default=None, description="Of a mirror that is kept, how it was.")
+    recovery: Recovery | None = Field(
+        default=None, description="Where services follow a mirror, come back, or that is practised: what it costs."
+    )
     standstill: Standstill | None = Field(
         description="Where messages were copied: the longest time that a writer was stopped."
     )

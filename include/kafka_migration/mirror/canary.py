@@ -55,18 +55,21 @@ class Beat:
     took: float
 
 
-def check(clusters: Clusters, topic: str) -> list[Finding]:
-    """Whether both clusters have the topic or would create it; changes nothing."""
+def check(clusters: Clusters, topic: str, copy: str) -> list[Finding]:
+    """Whether both clusters have the topic or would create it; changes nothing.
+
+    `copy`, here as below: what it is called on the destination.
+    """
     found = []
-    for cluster in (clusters.origin, clusters.destination):
-        if topic in topic_names(cluster):
+    for cluster, name in ((clusters.origin, topic), (clusters.destination, copy)):
+        if name in topic_names(cluster):
             continue
-        for reason in create_topics(cluster, [_wanted(clusters, cluster, topic)], trial=True).values():
+        for reason in create_topics(cluster, [_wanted(clusters, cluster, name)], trial=True).values():
             found.append(
                 Finding(
                     f"canary-topic/{cluster.side}",
                     Status.FAIL,
-                    f"the {cluster.side} would not create topic {topic}: {reason}",
+                    f"the {cluster.side} would not create topic {name}: {reason}",
                     "a topic of this product's own, one partition, kept for a day",
                     "give the connection the right to create it and to write to it on the source, create it by hand,"
                     " or take canary out of the plan's mirror",
@@ -75,15 +78,15 @@ def check(clusters: Clusters, topic: str) -> list[Finding]:
     return found or [Finding("canary-topic/all", Status.PASS, f"topic {topic} is there, or can be created")]
 
 
-def make(clusters: Clusters, topic: str) -> list[Change]:
+def make(clusters: Clusters, topic: str, copy: str) -> list[Change]:
     """Make the topic where it is not there yet, on both clusters. Raises `ClusterError`."""
     changes = []
-    for cluster in (clusters.origin, clusters.destination):
-        if topic in topic_names(cluster):
+    for cluster, name in ((clusters.origin, topic), (clusters.destination, copy)):
+        if name in topic_names(cluster):
             continue
-        for reason in create_topics(cluster, [_wanted(clusters, cluster, topic)]).values():
-            raise ClusterError(f"{cluster} did not create the canary's topic {topic}: {reason}")
-        changes.append(Change(f"topic {topic} on the {cluster.side}", "absent", "made: one partition, kept for a day"))
+        for reason in create_topics(cluster, [_wanted(clusters, cluster, name)]).values():
+            raise ClusterError(f"{cluster} did not create the canary's topic {name}: {reason}")
+        changes.append(Change(f"topic {name} on the {cluster.side}", "absent", "made: one partition, kept for a day"))
     return changes
 
 

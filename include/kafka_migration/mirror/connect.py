@@ -15,8 +15,9 @@ from kafka_migration.clusters.identity import identify
 from kafka_migration.errors import MirrorError
 from kafka_migration.findings import Finding, Status
 from kafka_migration.mirror import flow_checks
-from kafka_migration.mirror.flow import Flow, connector_config, prefixed
-from kafka_migration.mirror.properties import SOURCE_CONNECTOR, Reader, at_least_once
+from kafka_migration.mirror.flow import Flow, connector_config
+from kafka_migration.mirror.others import spoilers
+from kafka_migration.mirror.properties import SOURCE_CONNECTOR, at_least_once
 from kafka_migration.mirror.rest import Connect
 from kafka_migration.mirror.runner import Watched, to_set
 from kafka_migration.mirror.syncs import keep_syncs
@@ -49,7 +50,7 @@ class ConnectMirror:
         return self._flow.copy_of(topic)
 
     def check(self) -> list[Finding]:
-        findings = [*self._worker(), *self._others(), *flow_checks.syncs(self._flow)]
+        findings = [*self._worker(), *spoilers(self._flow, self._connect), *flow_checks.syncs(self._flow)]
         if not any(f.stops for f in findings):
             how = "at least once" if any(f.id == _AT_LEAST_ONCE for f in findings) else "exactly once"
             told = f"{self._connect}, version {self._connect.version()}, copies {how}"
@@ -130,38 +131,6 @@ class ConnectMirror:
             )
         ]
 
-    def _others(self) -> list[Finding]:
-        """Other connectors that would spoil the copies: of the same topics, or that write offsets of groups."""
-        found = []
-        for name, config in sorted(self._connect.connectors().items()):
-            if name == self.name:
-                continue
-            if _is(config, Reader.SOURCE):
-                patterns = [part.strip() for part in config.get("topics", ".*").split(",")]
-                taken = [t for t in self._flow.topics if any(_matches(pattern, t) for pattern in patterns)]
-                same = [t for t in taken if _copy_of(t, config) in (t, self._flow.copy_of(t))]
-                if same:
-                    found.append(
-                        Finding(
-                            f"mirror-other/{name}",
-                            Status.FAIL,
-                            f"connector {name} copies {', '.join(same[:5])} as well",
-                            "one mirror for each topic",
-                            "stop and remove it first; messages would be copied twice",
-                        )
-                    )
-            elif _is(config, Reader.CHECKPOINT) and config.get("sync.group.offsets.enabled", "").lower() == "true":
-                found.append(
-                    Finding(
-                        f"mirror-other/{name}",
-                        Status.INCONCLUSIVE,
-                        f"connector {name} writes offsets of the groups {config.get('groups', '.*')}",
-                        "no other writer of the offsets that are handed over",
-                        "stop it, or accept this finding where none of these groups is the plan's",
-                    )
-                )
-        return found
-
     def create(self, begins: Offsets) -> list[Change]:
         topics = sorted({tp.topic for tp in begins})
         keep_syncs(self._flow)
@@ -235,26 +204,6 @@ class ConnectMirror:
                     f" {tasks} tasks. Look at the log of its worker, then clear this task."
                 )
             time.sleep(0.1)
-
-
-def _matches(pattern: str, topic: str) -> bool:
-    try:
-        return re.fullmatch(pattern, topic) is not None
-    except re.error:
-        return pattern == topic
-
-
-def _is(config: Mapping[str, str], connector: Reader) -> bool:
-    """Whether it is that connector of MirrorMaker; Connect takes the class by its last name as well, short or whole."""
-    return config.get("connector.class", "").rpartition(".")[2].removesuffix("Connector") + "Connector" == connector
-
-
-def _copy_of(topic: str, config: Mapping[str, str]) -> str:
-    """What the connector of that configuration calls the topic on its destination."""
-    if "Identity" in config.get("replication.policy.class", ""):
-        return topic
-    alias = config.get("source.cluster.alias", "source")
-    return prefixed(topic, alias, config.get("replication.policy.separator", "."))
 
 
 def _mend(key: str) -> str:

@@ -65,6 +65,10 @@ class DedicatedMirror:
     def watched(self) -> Watched:
         return Watched("dedicated", self.name, self._flow.origin_alias)
 
+    def copy_of(self, topic: str) -> str:
+        """What the topic is called on the cluster that it is copied to."""
+        return self._flow.copy_of(topic)
+
     def check(self) -> list[Finding]:
         findings = [*self._host(), *self._program(), *flow_checks.effects(self._flow, Reader.WORKER)]
         findings += flow_checks.syncs(self._flow)

@@ -43,19 +43,11 @@ class Kind(StrEnum):
     TEXT = "a text"
 
 
-class Hold(StrEnum):
-    """How far a plan may choose the value. FIXED: never. COPY: not where services move behind the copies."""
-
-    FREE = "free"
-    COPY = "copy"
-    FIXED = "fixed"
-
-
 @dataclass(frozen=True)
 class Property:
     """One property by its Kafka name. `default`: what Kafka takes by itself (None: nothing); `ours`: what is set here.
 
-    `instead`: where to say it, for what a plan says elsewhere.
+    `fixed`: no plan may choose another. `instead`: where to say it, for what a plan says elsewhere.
     """
 
     name: str
@@ -65,7 +57,7 @@ class Property:
     meaning: str
     ours: str | None = None
     why: str = ""
-    hold: Hold = Hold.FREE
+    fixed: bool = False
     instead: str = ""
 
 
@@ -74,6 +66,8 @@ _EXACT = "what is copied must be exactly what is visible on the origin, once"
 _KEPT = "without it a handover cannot tell which message of the destination is which of the origin"
 _TARGET_ONLY = "nothing is written to the cluster that is copied from"
 _RATE = "measured with the other sizes here: twice to nearly three times the rate of the defaults"
+_POLICY = "replication.policy.class"
+_BY_WAYS = "is said by mirror: ways"
 _CLUSTERS = "the Airflow connections that the plan names under source: and target:"
 
 PROPERTIES: tuple[Property, ...] = (
@@ -88,13 +82,13 @@ PROPERTIES: tuple[Property, ...] = (
     Property("groups.exclude", Kind.TEXT, "console-consumer-.*,connect-.*,__.*", Reader.PLAN,
              "whose offsets are not translated", instead="ignore_groups:"),
     # Names on the destination.
-    Property("replication.policy.class", Kind.TEXT, "org.apache.kafka.connect.mirror.DefaultReplicationPolicy", _S,
+    Property(_POLICY, Kind.TEXT, "org.apache.kafka.connect.mirror.DefaultReplicationPolicy", _S,
              "how a topic is called on the destination", IDENTITY_POLICY,
-             "services move without a change of their topics' names", Hold.COPY),
+             "services move without a change of their topics' names", fixed=True),
     Property("replication.policy.separator", Kind.TEXT, ".", _S, "between alias and name, where names get a prefix"),
     Property("replication.policy.internal.topic.separator.enabled", Kind.BOOLEAN, "true", _S,
              "the separator in MirrorMaker's own topics as well", "true",
-             "the topic of offset syncs is read under its usual name", Hold.FIXED),
+             "the topic of offset syncs is read under its usual name", fixed=True),
     # Replicas.
     Property("replication.factor", Kind.REPLICAS, "2", _S, "of topics that the connector makes", "-1",
              "as the destination's brokers are set; Kafka's 2 fails on one broker"),
@@ -107,7 +101,7 @@ PROPERTIES: tuple[Property, ...] = (
     Property("config.storage.replication.factor", Kind.REPLICAS, "3", _W, "of the workers' topic of connectors"),
     # What comes along beside the messages.
     Property("sync.topic.configs.enabled", Kind.BOOLEAN, "true", _S, "copy topics' settings again and again", "false",
-             "it would take back retention holds and what the target's topics were given", Hold.COPY),
+             "it would take back retention holds and what the target's topics were given", fixed=True),
     Property("sync.topic.configs.interval.seconds", Kind.INTERVAL, "600", _S, "how often"),
     Property("config.properties.exclude", Kind.TEXT,
              "follower.replication.throttled.replicas,leader.replication.throttled.replicas,"
@@ -115,22 +109,22 @@ PROPERTIES: tuple[Property, ...] = (
              "log.message.timestamp.after.max.ms,message.timestamp.type,unclean.leader.election.enable,"
              "min.insync.replicas", _S, "settings that are not copied"),
     Property("sync.topic.acls.enabled", Kind.BOOLEAN, "true", _S, "copy topics' read ACLs", "false",
-             "rights on the destination are their owner's", Hold.COPY),
+             "rights on the destination are their owner's", fixed=True),
     Property("sync.topic.acls.interval.seconds", Kind.INTERVAL, "600", _S, "how often"),
     Property("sync.group.offsets.enabled", Kind.BOOLEAN, "false", _C, "write translated offsets of groups", "false",
-             "it is not exact, and would write over the offsets that this product hands over", Hold.COPY),
+             "it is not exact, and would write over the offsets that this product hands over", fixed=True),
     Property("sync.group.offsets.interval.seconds", Kind.INTERVAL, "60", _C, "how often"),
     # Heartbeats and checkpoints.
     Property("emit.heartbeats.enabled", Kind.BOOLEAN, "true", _H, "write heartbeats"),
     Property("emit.heartbeats.interval.seconds", Kind.INTERVAL, "1", _H, "how often"),
     Property("heartbeats.replication.enabled", Kind.BOOLEAN, "true", _S, "copy topics of heartbeats", "false",
              "only the plan's topics are copied; two ways between the same clusters copy heartbeats without end",
-             Hold.COPY),
+             fixed=True),
     Property("emit.checkpoints.enabled", Kind.BOOLEAN, "true", _C, "write translated offsets to a topic"),
     Property("emit.checkpoints.interval.seconds", Kind.INTERVAL, "60", _C, "how often"),
     # How soon what is new is seen.
     Property("refresh.topics.enabled", Kind.BOOLEAN, "true", _S, "look for new topics and partitions", "true",
-             "partitions that come while it copies must be copied", Hold.COPY),
+             "partitions that come while it copies must be copied", fixed=True),
     Property("refresh.topics.interval.seconds", Kind.INTERVAL, "600", _S, "how often", "5",
              "a new partition is copied within seconds, not after ten minutes"),
     Property("refresh.groups.enabled", Kind.BOOLEAN, "true", _C, "look for new groups"),
@@ -139,11 +133,11 @@ PROPERTIES: tuple[Property, ...] = (
     Property("heartbeats.topic.retention.ms", Kind.NUMBER, None, Reader.NOTHING, "of the topic of heartbeats"),
     Property("checkpoints.topic.retention.ms", Kind.NUMBER, None, Reader.NOTHING, "of the topic of checkpoints"),
     Property("offset.syncs.topic.retention.ms", Kind.TEXT, None, Reader.NOTHING, "of the topic of offset syncs", "-1",
-             f"the topic is made by this product, and all syncs are kept: {_KEPT}", Hold.FIXED),
+             f"the topic is made by this product, and all syncs are kept: {_KEPT}", fixed=True),
     # Offset syncs.
     Property("offset-syncs.topic.location", Kind.TEXT, "source", _S, "where offset syncs are written", "target",
-             _TARGET_ONLY, Hold.FIXED),
-    Property("emit.offset-syncs.enabled", Kind.BOOLEAN, "true", _S, "write offset syncs", "true", _KEPT, Hold.FIXED),
+             _TARGET_ONLY, fixed=True),
+    Property("emit.offset-syncs.enabled", Kind.BOOLEAN, "true", _S, "write offset syncs", "true", _KEPT, fixed=True),
     Property("offset.lag.max", Kind.NUMBER, "100", _S, "how far apart two offset syncs may lie", "1000",
              "a handover counts what lies between two; below that the copying itself slows down"),
     # Exactly once, and only what is visible.
@@ -153,15 +147,15 @@ PROPERTIES: tuple[Property, ...] = (
     Property("transaction.boundary", Kind.TEXT, "poll", _S, "when a transaction of the copying ends"),
     Property("transaction.boundary.interval.ms", Kind.INTERVAL, None, _S, "with `interval`: how often"),
     Property("source.consumer.isolation.level", Kind.TEXT, "read_uncommitted", _S, "whether aborted messages are read",
-             "read_committed", "aborted messages would come to life", Hold.FIXED),
+             "read_committed", "aborted messages would come to life", fixed=True),
     Property("source.consumer.auto.offset.reset", Kind.TEXT, "earliest", _S, "where a new partition begins", "earliest",
-             _EXACT, Hold.FIXED),
-    Property("key.converter", Kind.TEXT, None, _S, "of keys", _BYTES, _EXACT, Hold.FIXED),
-    Property("value.converter", Kind.TEXT, None, _S, "of values", _BYTES, _EXACT, Hold.FIXED),
-    Property("header.converter", Kind.TEXT, None, _S, "of headers", _BYTES, _EXACT, Hold.FIXED),
-    Property("connector.class", Kind.TEXT, None, _S, "the connector", SOURCE_CONNECTOR, "it copies", Hold.FIXED),
-    Property("transforms", Kind.TEXT, "", _S, "change each message", "", _EXACT, Hold.FIXED),
-    Property("errors.tolerance", Kind.TEXT, "none", _S, "pass over messages that fail", "none", _EXACT, Hold.FIXED),
+             _EXACT, fixed=True),
+    Property("key.converter", Kind.TEXT, None, _S, "of keys", _BYTES, _EXACT, fixed=True),
+    Property("value.converter", Kind.TEXT, None, _S, "of values", _BYTES, _EXACT, fixed=True),
+    Property("header.converter", Kind.TEXT, None, _S, "of headers", _BYTES, _EXACT, fixed=True),
+    Property("connector.class", Kind.TEXT, None, _S, "the connector", SOURCE_CONNECTOR, "it copies", fixed=True),
+    Property("transforms", Kind.TEXT, "", _S, "change each message", "", _EXACT, fixed=True),
+    Property("errors.tolerance", Kind.TEXT, "none", _S, "pass over messages that fail", "none", _EXACT, fixed=True),
     # Rate.
     Property("tasks.max", Kind.INTERVAL, "1", _S, "how many tasks share the partitions", "2",
              "measured on two cores: two copy 1.3 to 1.6 times what one does"),
@@ -214,10 +208,12 @@ _IS: Mapping[Kind, Callable[[str], bool]] = {
 def check_properties(properties: Mapping[str, Value], *, scheme: str) -> list[str]:
     """What is wrong with a plan's `mirror.properties`, one line each; empty when nothing.
 
-    `scheme`: but for `mirror` services move behind the copies, which fixes more than keeping a copy does.
+    `scheme`: in scheme `mirror` the plan says elsewhere how topics are called on the destination.
     """
-    moves = scheme != "mirror"
-    problems = ((name, _problem(name, as_text(value), moves)) for name, value in properties.items())
+    problems = (
+        (name, _BY_WAYS if name == _POLICY and scheme == "mirror" else _problem(name, as_text(value)))
+        for name, value in properties.items()
+    )
     return [f"{name}: {problem}" for name, problem in problems if problem]
 
 
@@ -271,10 +267,10 @@ def check_client_properties(properties: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _problem(name: str, value: str, moves: bool) -> str:
+def _problem(name: str, value: str) -> str:
     known = _BY_NAME.get(name)
     if known is not None:
-        return _wrong_value(known, value, moves)
+        return _wrong_value(known, value)
     for prefix in _OPEN:
         if name.startswith(prefix) and name != prefix:
             own = name.removeprefix(prefix)
@@ -294,17 +290,17 @@ def _problem(name: str, value: str, moves: bool) -> str:
 
 def _may_choose(name: str) -> bool:
     known = _BY_NAME.get(name)
-    return known is None or (known.reader is _S and known.hold is Hold.FREE)
+    return known is None or (known.reader is _S and not known.fixed)
 
 
-def _wrong_value(known: Property, value: str, moves: bool) -> str:
+def _wrong_value(known: Property, value: str) -> str:
     if known.instead:
         return f"is said by {known.instead}"
-    if known.name == "replication.policy.class" and value.endswith("LegacyReplicationPolicy"):
+    if known.name == _POLICY and value.endswith("LegacyReplicationPolicy"):
         return f"LegacyReplicationPolicy is in no archive of Kafka; topics keep their names with {IDENTITY_POLICY}"
     if not _IS[known.kind](value):
         return f"must be {known.kind}, found {value!r}"
-    if known.hold is Hold.FIXED or (known.hold is Hold.COPY and moves):
+    if known.fixed:
         same = value.lower() == (known.ours or "").lower()
         return "" if same else f"must be {known.ours or 'absent'}: {known.why}"
     return ""

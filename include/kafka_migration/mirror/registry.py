@@ -20,7 +20,10 @@ _PROGRAM = "mirror"
 
 
 def build_mirrors(plan: Plan, clusters: Clusters, connection: Connection) -> dict[Side, MirrorRunner]:
-    """By the side that it copies to. What copies back always runs on Kafka Connect. Nothing is contacted yet."""
+    """By the side that it copies to; of a mirror that copies both ways, both at once. Nothing is contacted yet.
+
+    What copies back always runs on Kafka Connect.
+    """
     if plan.mirror is None:
         return {}
     found: dict[Side, MirrorRunner] = {
@@ -42,7 +45,7 @@ def build_history(plan: Plan, clusters: Clusters) -> ConnectMirror | None:
     """What copies the stored messages under prefixed names; None where the plan asks for none."""
     if plan.mirror is None or not plan.history:
         return None
-    flow = replace(_flow(plan, plan.mirror, clusters, Side.TARGET), history=True)
+    flow = replace(_flow(plan, plan.mirror, clusters, Side.TARGET), prefixed=True, history=True)
     return ConnectMirror(flow, clusters.workers[Side.TARGET])
 
 
@@ -70,4 +73,7 @@ def _flow(plan: Plan, mirror: Mirror, clusters: Clusters, side: Side, prefix: st
         clients[side],
         mirror.properties,
         prefix,
+        prefixed=plan.prefixed,
+        # Where groups that have read copies on the source go on is asked of the target, when the source is gone.
+        syncs_on_origin=plan.prefixed and side is Side.SOURCE,
     )

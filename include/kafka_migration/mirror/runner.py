@@ -42,11 +42,14 @@ class MirrorRunner(Protocol):
 
     name: str
     syncs_topic: str
-    """The topic on the destination that tells which offset was copied to which."""
+    """The topic that tells which offset was copied to which: on the destination, of mirrors both ways on the target."""
 
     @property
     def watched(self) -> Watched:
         """By what a look finds it."""
+
+    def copy_of(self, topic: str) -> str:
+        """What the topic is called on the cluster that it is copied to."""
 
     def check(self) -> list[Finding]:
         """What would keep it from copying as it must; changes nothing."""

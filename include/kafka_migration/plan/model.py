@@ -24,6 +24,8 @@ from pydantic import (
     model_validator,
 )
 
+from kafka_migration.sides import Side
+
 NAME = r"[a-z0-9][a-z0-9_-]*"
 VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 LEGAL_TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
@@ -571,7 +573,7 @@ class Plan(Part):
             for topic in (*service.produces, *sorted(service.reads)):
                 if not LEGAL_TOPIC.fullmatch(topic):
                     problems.append(f"services: {service.name}: {topic!r} is not a topic name")
-                elif not self.includes(topic):
+                elif not self.includes(topic) and not self.is_copy(topic):
                     problems.append(
                         f"services: {service.name}: topic {topic} is not among the plan's topics (topics.include)"
                     )
@@ -643,13 +645,27 @@ class Plan(Part):
             problems.append("mirror: connection: is needed by scheme mirror")
         if self.history:
             problems.append("history: scheme mirror copies the stored messages by itself")
+        if self.verify is not None and self.verify.level not in ("content", "offsets"):
+            problems.append(
+                f"verify: level: {self.verify.level} needs a mirror that has ended; scheme mirror is verified by"
+                " content or offsets"
+            )
         if not self.prefixed:
             return problems
         if mirror.back is None:
             problems.append("mirror: back: is needed by both_ways: the Kafka Connect cluster that copies to the source")
+        told = "with both_ways this is the name of a copy, and no copy is copied on: name the topic that it is of"
+        problems += [f"topics: include: {entry}: {told}" for entry in self.topics.include if self.is_copy(entry)]
         for service in self.services:
+            problems += [
+                f"services: {service.name}: {topic}: {told}"
+                for topic in (*service.produces, *sorted(service.reads))
+                if self.is_copy(topic)
+            ]
             for c in service.consumes:
-                names = [name for topic in c.topics for name in (topic, f"source.{topic}", f"target.{topic}")]
+                names = [
+                    name for topic in c.topics for name in (topic, *(self.copy_name(topic, side) for side in Side))
+                ]
                 others = [name for name in names if not re.fullmatch(c.subscription or "", name)]
                 if others:
                     problems.append(
@@ -697,12 +713,22 @@ class Plan(Part):
         ]
 
     def includes(self, topic: str) -> bool:
-        """Whether the plan's `topics` choose this topic. They never choose one of this product's own."""
-        return (
-            any(_matches(e, topic) for e in self.topics.include)
-            and not any(_matches(e, topic) for e in self.topics.exclude)
-            and not topic.startswith(OWN_TOPICS)
-        )
+        """Whether the plan's `topics` choose this topic. They never choose one of this product's own, nor a copy."""
+        return self.names(topic) and not topic.startswith(OWN_TOPICS) and not self.is_copy(topic)
+
+    def names(self, topic: str) -> bool:
+        """Whether the entries of the plan's `topics` match this topic."""
+        entries = self.topics
+        return any(_matches(e, topic) for e in entries.include) and not any(_matches(e, topic) for e in entries.exclude)
+
+    def copy_name(self, topic: str, side: Side) -> str:
+        """What a topic of that side is called on the other, where copies have names of their own (KIP-382)."""
+        separator = self.mirror.properties.get("replication.policy.separator", ".") if self.mirror else "."
+        return f"{side}{separator}{topic}"
+
+    def is_copy(self, topic: str) -> bool:
+        """Whether a topic of that name counts as a copy on both sides: copied on, it would be copied without end."""
+        return self.prefixed and topic.startswith(tuple(self.copy_name("", side) for side in Side))
 
     @property
     def copies(self) -> bool:
@@ -718,6 +744,11 @@ class Plan(Part):
     def prefixed(self) -> bool:
         """Whether a kept mirror copies both ways, so that copies lie under names of their own."""
         return self.keeps_mirror and self.mirror is not None and self.mirror.ways == "both_ways"
+
+    @property
+    def ways(self) -> tuple[Side, ...]:
+        """The sides that are copied to by mirrors that run at the same time, or by the one that does."""
+        return (Side.TARGET, Side.SOURCE) if self.prefixed else (Side.TARGET,)
 
     @property
     def copied_back(self) -> bool:

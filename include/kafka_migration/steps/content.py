@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from kafka_migration.findings import Finding, accept
@@ -11,6 +12,7 @@ from kafka_migration.offsets import TopicPartition
 from kafka_migration.report import StepReport, Table
 from kafka_migration.run import Run
 from kafka_migration.steps import copies, differing, holding, remade, repeats
+from kafka_migration.steps.both_ways import way
 from kafka_migration.steps.common import stop_with
 from kafka_migration.steps.mirroring import leg_of
 from kafka_migration.verification.content import ContentResult, Kind, RangePair, judge_content
@@ -52,7 +54,7 @@ def _compared(run: Run, leg: Leg, found: list[Finding]) -> StepReport:
 
 def judged(
     run: Run,
-    pairs: Iterable[RangePair],
+    pairs: Sequence[RangePair],
     results: Mapping[TopicPartition, ContentResult],
     found: list[Finding],
     proved_by: str = "",
@@ -60,8 +62,11 @@ def judged(
 ) -> StepReport:
     """What comparing showed, as a step's report. `found`: what is told before; the rest: see `judge_content`."""
     compared, again = totals(results), repeats.allowed(run)
-    found = [*found, *judge_content(results, again, proved_by, known)]
-    found += judge_counts(results.values(), at_least_once=again, run_name=run.run_id, docs_folder=run.documents)
+    documents = None if way(run) else run.documents  # the page of one way would take the place of the other's
+    names = {f"content/{p.partition.topic}": f"content/{p.copy}" for p in pairs if p.copy}
+    judged_ = judge_content(results, again, proved_by, known)
+    found = [*found, *(replace(finding, id=names.get(finding.id, finding.id)) for finding in judged_)]
+    found += judge_counts(results.values(), at_least_once=again, run_name=run.run_id, docs_folder=documents)
     before = sum(r.before for r in results.values())
     since = f", {before:,} of them proved before and not read again" if before else ""
     are = "were counted" if any(r.counted for r in results.values()) else "are equal"
@@ -69,7 +74,7 @@ def judged(
         summary=f"{compared['messages']:,} messages of {len(results)} partitions {are} on both clusters{since}",
         tables=[_table(run, results), *differing.tables(run, results)],
         findings=accept(found, run.plan.acceptances),
-        data={"compared": compared, "content": entries(pairs, results, again), **data_docs_page(run.documents)},
+        data={"compared": compared, "content": entries(pairs, results, again), **data_docs_page(documents)},
     )
 
 

@@ -15,8 +15,9 @@ from kafka_migration.mirror.progress import progress
 from kafka_migration.offsets import Offsets, TopicPartition, Which, read_offsets, read_several
 from kafka_migration.progress import ProgressLog
 from kafka_migration.run import Run
+from kafka_migration.steps.both_ways import way
 from kafka_migration.steps.heads import kept
-from kafka_migration.steps.mirroring import runner, stamped
+from kafka_migration.steps.mirroring import copy_of, runner, stamped
 from kafka_migration.topics.describe import describe_topics
 from kafka_migration.verification.content import compare_content
 from kafka_migration.verification.counting import count_copies
@@ -31,7 +32,8 @@ def ranges(run: Run, leg: Leg) -> list[RangePair]:
     `MirrorError`.
     """
     topics = describe_topics(run.clusters.origin, {tp.topic for tp in leg.begin})
-    anew = stamped(run, leg.begin)
+    names = {tp: copy_of(run, tp) for tp in leg.begin}
+    anew = stamped(run, dict.fromkeys(names.values(), 0))
     compacted = {name for name, topic in topics.items() if topic.compacted}
     partitions = sorted(tp for tp in leg.begin if leg.ended or tp.topic not in compacted)
     ends, images = _ends(run, leg, partitions)
@@ -42,8 +44,9 @@ def ranges(run: Run, leg: Leg) -> list[RangePair]:
             ends[tp],
             leg.onto[tp],
             images[tp],
-            ignore_timestamp=tp.topic in anew,
+            ignore_timestamp=names[tp].topic in anew,
             by_key=tp.topic in compacted,
+            copy=names[tp].topic if names[tp] != tp else None,
             open_ended=not leg.ended,
         )
         for tp in partitions
@@ -71,8 +74,13 @@ def trusted(run: Run, leg: Leg, counted: bool = False) -> dict[TopicPartition, P
     found = known(run, leg, counted)
     if run.current.finished or not found:
         return found
-    starts, ends = read_several(run.clusters.destination, found, (Which.START, Which.END)).values()
-    return {tp: proved for tp, proved in found.items() if starts[tp] <= leg.onto[tp] and ends[tp] >= proved.destination}
+    names = {tp: copy_of(run, tp) for tp in found}
+    starts, ends = read_several(run.clusters.destination, names.values(), (Which.START, Which.END)).values()
+    return {
+        tp: proved
+        for tp, proved in found.items()
+        if starts[names[tp]] <= leg.onto[tp] and ends[names[tp]] >= proved.destination
+    }
 
 
 def settle(run: Run, leg: Leg, proved: Known, doubtful: Collection[TopicPartition], counted: bool = False) -> None:
@@ -103,7 +111,7 @@ def forget(run: Run, leg: Leg) -> None:
 
 def share_out(run: Run, count: int) -> None:
     """Remember into how many shares a run is divided, each of which remembers by itself how far it has come."""
-    run.records.set(_SHARES, count)
+    run.records.set(_SHARES.format(way(run)), count)
 
 
 def compare(
@@ -128,7 +136,7 @@ def compare(
             if tp not in headless
         }
         proved_ = to_json(furthest([before, so_far]))
-        run.records.set(_SHARE.format(share), {"leg": leg.number, "counted": counted, "proved": proved_})
+        run.records.set(_SHARE.format(way(run), share), {"leg": leg.number, "counted": counted, "proved": proved_})
 
     results = compare_content(here, there, [p for p in new if p.by_key or not counted], telling, remember)
     results |= count_copies(here, there, [p for p in new if not p.by_key and counted], telling)
@@ -140,8 +148,8 @@ def compare(
 ALONE = "alone"
 """The share of who compares everything."""
 
-_SHARES = "verified/shares"
-_SHARE = "verified/share/{}"
+_SHARES = "verified/{}shares"
+_SHARE = "verified/{}share/{}"
 
 
 def _ever(leg: Leg) -> str:
@@ -149,18 +157,18 @@ def _ever(leg: Leg) -> str:
 
 
 def _names(run: Run) -> list[int | str]:
-    return [ALONE, *range(int(run.records.get(_SHARES) or 0))]
+    return [ALONE, *range(int(run.records.get(_SHARES.format(way(run))) or 0))]
 
 
 def _shares(run: Run, leg: Leg) -> list[Mapping[str, Any]]:
     """What each share of the last runs has remembered of the leg."""
-    found = (run.records.get(_SHARE.format(name)) for name in _names(run))
+    found = (run.records.get(_SHARE.format(way(run), name)) for name in _names(run))
     return [share for share in found if share is not None and share["leg"] == leg.number]
 
 
 def _drop_shares(run: Run) -> None:
     for name in _names(run):
-        run.records.set(_SHARE.format(name), None)
+        run.records.set(_SHARE.format(way(run), name), None)
 
 
 def _key(leg: Leg, counted: bool) -> str:
@@ -173,8 +181,10 @@ def _ends(run: Run, leg: Leg, partitions: Collection[TopicPartition]) -> tuple[O
         return leg.end, leg.image
     # In this order: what is stored as copied when it is asked is there when the destination is asked.
     copied = progress(run.clusters, runner(run).watched.to_json()).positions
-    there = read_offsets(run.clusters.destination, partitions, Which.STABLE)
-    return {tp: max(leg.begin[tp], copied.get(tp, 0)) for tp in partitions}, there
+    names = {tp: copy_of(run, tp) for tp in partitions}
+    there = read_offsets(run.clusters.destination, names.values(), Which.STABLE)
+    ends = {tp: max(leg.begin[tp], copied.get(tp, 0)) for tp in partitions}
+    return ends, {tp: there[name] for tp, name in names.items()}
 
 
 def _behind(pair: RangePair, proved: Proved) -> RangePair:

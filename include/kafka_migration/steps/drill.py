@@ -84,14 +84,14 @@ def drill(run: Run) -> StepReport:
     exact = _exact(run, leg, mapped)
     again = _again(run, leg, mapped, exact)
     findings = accept([*_skipped(mapped, exact), *_unread(practised), _said(recovery, behind)], run.plan.acceptances)
-    told = {"recovery_seconds": recovery, "unmirrored": behind, "announced": failover.announced(mapped), "again": again}
+    told = {"recovery_seconds": recovery, "unmirrored": behind, "again": again}
     run.records.set(_LAST, {"at": run.now(), "run_id": run.run_id, **told})
     report = StepReport(
         f"{len(groups)} copies of groups went on at the target: recovery time {duration(recovery)}, recovery point"
         f" {behind:,} messages",
         tables=[_table(practised, mapped, again), failover.table(mapped)],
         findings=findings,
-        data={"drill": told},
+        data={"drill": told, "announced": failover.announced(mapped)},
     )
     stop_with(report, "practising a failover")
     return report

@@ -23,11 +23,11 @@ from kafka_migration.verification.differences import RangePair
 def kept(run: Run, leg: Leg, pairs: Sequence[RangePair]) -> list[RangePair]:
     """The same pairs, of those that have lost their beginning the part that both sides keep.
 
-    Left as they are: compacted topics, ranges of which one side keeps nothing, and those whose beginning cannot be
-    proved. Raises `ClusterError`.
+    Left as they are: compacted topics, copies under names of their own, ranges of which one side keeps nothing, and
+    those whose beginning cannot be proved. Raises `ClusterError`.
     """
     here, there = run.clusters.origin, run.clusters.destination
-    in_order = [p for p in pairs if not p.by_key]
+    in_order = [p for p in pairs if not p.by_key and p.copy is None]
     if not in_order:
         return list(pairs)
     starts = read_offsets(here, [p.partition for p in in_order], Which.START)

@@ -11,9 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from kafka_migration.checks.topics import creation
 from kafka_migration.clusters.client import Clusters
-from kafka_migration.errors import ClusterError, Refused
+from kafka_migration.errors import Refused
 from kafka_migration.findings import accept
 from kafka_migration.mirror.connect import ConnectMirror
 from kafka_migration.mirror.progress import progress as progress_of
@@ -23,7 +22,7 @@ from kafka_migration.progress import ProgressLog
 from kafka_migration.records import Records
 from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import Run
-from kafka_migration.steps import differing, holding, remade
+from kafka_migration.steps import beside, differing, holding, remade
 from kafka_migration.steps.common import check_window, moved_topics, stop_with
 from kafka_migration.steps.content import entries, totals
 from kafka_migration.steps.mirroring import stamped
@@ -37,7 +36,6 @@ from kafka_migration.steps.pace import (
     remember,
     stuck,
 )
-from kafka_migration.topics.create import add_partitions, create_topics
 from kafka_migration.topics.describe import Topic, describe_topics
 from kafka_migration.topics.ids import topic_ids
 from kafka_migration.verification.content import Kind, RangePair, compare_content, judge_content
@@ -89,7 +87,7 @@ def start(run: Run) -> StepReport:
     names = {topic: mirror.copy_of(topic) for topic in here}
     check_window(run, "copying what is stored")
     stop_with(StepReport(findings=remade.look(run.clusters, Span.of(run.records).ids)), "copying what is stored")
-    changes = _make(run, here, names)
+    changes = beside.make(run.clusters.target, here, names)
     changes += holding.hold(run, list(names.values())).changes
     span = _spanned(run, here, names)
     begin = {tp: at for tp, at in span.begin.items() if tp.topic in names}
@@ -299,24 +297,6 @@ def _points(run: Run) -> dict[TopicPartition, int]:
             f"the cutover point is not frozen yet (stage {', '.join(unfrozen)}): run the task `cutover` first"
         )
     return {tp: end for tp, end in run.current.latest_points(stages).items() if tp.topic in topics}
-
-
-def _make(run: Run, here: Mapping[str, Topic], names: Mapping[str, str]) -> list[Change]:
-    """The topics that take the copies, with the partitions and settings of their originals."""
-    there = describe_topics(run.clusters.target, names.values())
-    missing = [replace(creation(here[topic]), name=copy) for topic, copy in names.items() if copy not in there]
-    refusals = create_topics(run.clusters.target, missing)
-    if refusals:
-        lines = "\n".join(f"  {topic}: {reason}" for topic, reason in sorted(refusals.items()))
-        raise ClusterError(f"{run.clusters.target} did not create these topics:\n{lines}")
-    grown = {
-        copy: here[topic].partitions
-        for topic, copy in names.items()
-        if copy in there and there[copy].partitions < here[topic].partitions
-    }
-    add_partitions(run.clusters.target, grown)
-    changes = [Change(f"topic {t.name}", "absent", f"{t.partitions} partitions") for t in missing]
-    return changes + [Change(f"partitions of {n}", str(there[n].partitions), str(to)) for n, to in grown.items()]
 
 
 def _spanned(run: Run, here: Mapping[str, Topic], names: Mapping[str, str]) -> Span:

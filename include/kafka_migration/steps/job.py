@@ -12,11 +12,12 @@ from pydantic import TypeAdapter
 
 from kafka_migration.errors import Refused
 from kafka_migration.run import Run
+from kafka_migration.steps.both_ways import way
 from kafka_migration.verification.coverage import CoverageRow
 from kafka_migration.verification.differences import ContentResult, RangePair
 
-_RUN = "verified/run"
-_FOUND = "verified/found/{}"
+_RUN = "verified/{}run"
+_FOUND = "verified/{}found/{}"
 
 Results = list[tuple[RangePair, ContentResult]]
 
@@ -53,12 +54,12 @@ class Found:
 
 
 def begin(run: Run, job: Job) -> None:
-    run.records.set(_RUN, _JOB.dump_python(job, mode="json", exclude_defaults=True))
+    run.records.set(_RUN.format(way(run)), _JOB.dump_python(job, mode="json", exclude_defaults=True))
 
 
 def begun(run: Run) -> Job:
     """What `ranges` has fixed. Raises `Refused` where it was another run's, or another pass has begun since."""
-    kept = run.records.get(_RUN)
+    kept = run.records.get(_RUN.format(way(run)))
     job = _JOB.validate_python(kept) if kept else None
     if job is None or job.run_id != run.run_id:
         raise Refused("another verification has begun since this one: trigger a new one")
@@ -68,14 +69,14 @@ def begun(run: Run) -> Job:
 
 
 def keep(run: Run, number: int, found: Found) -> None:
-    run.records.set(_FOUND.format(number), _FOUND_JSON.dump_python(found, mode="json", exclude_defaults=True))
+    run.records.set(_FOUND.format(way(run), number), _FOUND_JSON.dump_python(found, mode="json", exclude_defaults=True))
 
 
 def all_found(run: Run, job: Job) -> list[Found]:
     """What all shares have found. Raises `Refused` where one has not been read."""
     found = []
     for number in range(job.shares):
-        kept = run.records.get(_FOUND.format(number))
+        kept = run.records.get(_FOUND.format(way(run), number))
         if kept is None or kept["run_id"] != run.run_id:
             raise Refused(f"share {number} has not been read: clear the task `compare` of that number")
         found.append(_FOUND_JSON.validate_python(kept))
@@ -85,11 +86,11 @@ def all_found(run: Run, job: Job) -> list[Found]:
 def forget(run: Run, job: Job) -> None:
     """What the shares have found is judged: parts of messages, of those that differ, stay in the evidence alone."""
     for number in range(job.shares):
-        kept = run.records.get(_FOUND.format(number))
+        kept = run.records.get(_FOUND.format(way(run), number))
         for _, result in (kept or {}).get("results", ()):
             for difference in result.get("differences", ()):
                 difference.update(origin=None, destination=None)
-        run.records.set(_FOUND.format(number), kept)
+        run.records.set(_FOUND.format(way(run), number), kept)
 
 
 _JOB: TypeAdapter[Job] = TypeAdapter(Job)

@@ -10,25 +10,22 @@ import contextlib
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from kafka_migration.checks.clusters import check_clusters
 from kafka_migration.checks.mirror import check_mirrors
 from kafka_migration.checks.scene import Scene, look_around
 from kafka_migration.checks.topics import check_topics
-from kafka_migration.clusters.client import Clusters
 from kafka_migration.errors import ClusterUnreachable, Refused
 from kafka_migration.findings import Finding, Status, accept
 from kafka_migration.mirror import positions
 from kafka_migration.mirror.rest import Connect
+from kafka_migration.mirror.runner import MirrorRunner
 from kafka_migration.offsets import Which
 from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import Run
 from kafka_migration.steps import mirroring, topics
-from kafka_migration.steps.common import moved_topics, stop_with
-
-FLOW = "mirror/flow"
-"""The record that says that services have followed the mirror; None: they have not."""
+from kafka_migration.steps.common import FLOW, moved_topics, stop_with
 
 RESTARTS = "mirror/restarts"
 """The record of when failed tasks were started again, in seconds since the epoch."""
@@ -88,20 +85,14 @@ def start_mirror(run: Run) -> StepReport:
         return StepReport(why)
     if run.dry_run:
         return mirroring.start(run)
-    mirror, worker = mirroring.runner(run), _worker(run.clusters)
-    begun = mirroring.leg_of(run) is not None
-    known, found = run.records.get(f"{_APPLIED}/{mirror.name}") or {}, _applied(worker, mirror.name)
-    findings = _halted(mirror.name, mirror.state()) if begun else []
+    kept = [_Kept.of(run.headed(side)) for side in run.plan.ways]
     with advising(run):
         report = mirroring.start(run)
-    applied = _applied(worker, mirror.name)
-    findings += _drift(known, found, applied) if begun else []
-    if (digests := _digests(applied)) != known:
-        run.records.set(f"{_APPLIED}/{mirror.name}", digests)
-    findings += _restarted(run, worker, mirror.name)
+    findings = [finding for one in kept for finding in one.set_right(run)]
     if why := stands_back(run):
-        mirror.stop()
-        return StepReport(why, changes=[Change(f"{mirror}", "started", "stopped again")])
+        for one in kept:
+            one.mirror.stop()
+        return StepReport(why, changes=[Change(f"{one.mirror}", "started", "stopped again") for one in kept])
     report.changes += positions.make(run.clusters.target, positions.topic_of(run.plan))
     report.findings += findings
     told = counted_problems(findings)
@@ -131,10 +122,40 @@ def counted_problems(findings: Iterable[Finding]) -> str:
     return ", ".join(f"{count} {word}" for word, count in counts.items() if count)
 
 
-def _worker(clusters: Clusters) -> Connect:
-    if clusters.worker is None:
-        raise Refused(f"the plan names no Kafka Connect cluster that copies to the {clusters.heading}")
-    return clusters.worker
+@dataclass(frozen=True)
+class _Kept:
+    """One mirror, as it was found before it is started.
+
+    `known`: digests of the configuration that this product gave it. `begun`: whether it was started in this pass.
+    """
+
+    mirror: MirrorRunner
+    worker: Connect
+    known: Mapping[str, str]
+    found: Mapping[str, str]
+    state: str
+    begun: bool
+
+    @classmethod
+    def of(cls, run: Run) -> _Kept:
+        """The one that copies to where the run is headed."""
+        mirror, worker = mirroring.runner(run), run.clusters.worker
+        if worker is None:
+            raise Refused(f"the plan names no Kafka Connect cluster that copies to the {run.heading}")
+        known, found = run.records.get(_key(mirror)) or {}, _applied(worker, mirror.name)
+        return cls(mirror, worker, known, found, mirror.state(), mirroring.leg_of(run) is not None)
+
+    def set_right(self, run: Run) -> list[Finding]:
+        """What somebody else has done to it and its start has set right; what had failed is started again."""
+        applied = _applied(self.worker, self.mirror.name)
+        if (digests := _digests(applied)) != self.known:
+            run.records.set(_key(self.mirror), digests)
+        others = [*_halted(self.mirror.name, self.state), *_drift(self.known, self.found, applied)]
+        return [*(others if self.begun else ()), *_restarted(run, self.worker, self.mirror.name)]
+
+
+def _key(mirror: MirrorRunner) -> str:
+    return f"{_APPLIED}/{mirror.name}"
 
 
 def _applied(worker: Connect, name: str) -> dict[str, str]:

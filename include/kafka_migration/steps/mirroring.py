@@ -18,13 +18,14 @@ from kafka_migration.mirror.handover import prove_end
 from kafka_migration.mirror.legs import Leg, Legs
 from kafka_migration.mirror.progress import progress as progress_of
 from kafka_migration.mirror.runner import MirrorRunner
+from kafka_migration.mirror.syncs import syncs_end
 from kafka_migration.offsets import OffsetRange, Offsets, TopicPartition, Which, from_json, read_several, to_json
 from kafka_migration.passes import Pass, open_pass, some
 from kafka_migration.purposes import FAILBACK
 from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import Run
 from kafka_migration.sides import Side
-from kafka_migration.steps import holding, remade, repeats
+from kafka_migration.steps import both_ways, holding, remade, repeats
 from kafka_migration.steps.common import check_window, moved_topics, stop_with
 from kafka_migration.steps.pace import (
     again_if_silent,
@@ -39,7 +40,7 @@ from kafka_migration.steps.pace import (
     stuck,
 )
 from kafka_migration.steps.produced import target_starts, written_there
-from kafka_migration.topics.describe import describe_topics, partitions_of, topic_names
+from kafka_migration.topics.describe import describe_topics, partitions_of
 from kafka_migration.visible import first_visible
 from kafka_migration.waiting import Look, Outcome
 
@@ -51,8 +52,11 @@ _NEAR_SECONDS = 2.0  # or that is behind by what is written in that time
 
 
 def leg_of(run: Run) -> Leg | None:
-    """What the mirror of this pass (of a rollback: its way back) copies; None where nothing has been begun."""
-    number = run.current.note(_LEG)
+    """What the mirror of this pass (of a rollback: its way back) copies; None where nothing has been begun.
+
+    Of a mirror that copies both ways what it copies to where this run is headed.
+    """
+    number = run.current.note(both_ways.LEGS[run.heading] if run.plan.prefixed else _LEG)
     return None if number is None else Legs(run.records).all()[number]
 
 
@@ -74,12 +78,19 @@ def runner(run: Run) -> MirrorRunner:
     return run.mirror
 
 
+def copy_of(run: Run, tp: TopicPartition) -> TopicPartition:
+    """What a partition of what is copied is called where this run goes."""
+    return replace(tp, topic=runner(run).copy_of(tp.topic)) if run.plan.prefixed else tp
+
+
 def start(run: Run) -> StepReport:
     """Create the mirror stopped, with the offsets from which it shall copy, and let it run. Repeatable.
 
     Topics and partitions that came since are added to it. Once the image is recorded it is never started again.
     Raises `FindingsFailed` where a topic was made anew since copying of it began.
     """
+    if run.plan.prefixed:
+        return both_ways.start(run)
     if copies_nothing(run):
         return StepReport(_NOTHING)
     mirror = runner(run)
@@ -98,7 +109,7 @@ def start(run: Run) -> StepReport:
     check_window(run, f"starting {mirror}")
     renewed = holding.renewed(run)
     brought = canary_topic(run)
-    changes = canary.make(run.clusters, brought) if brought else []
+    changes = canary.make(run.clusters, brought, mirror.copy_of(brought)) if brought else []
     changes += mirror.create({**leg.begin, **(_canary_begins(run, brought) if brought else {})})
     mirror.resume()
     return StepReport(
@@ -142,7 +153,16 @@ def _next_leg(run: Run, partitions: list[TopicPartition], ids: remade.Ids) -> Le
     else:
         first = read_several(run.clusters.origin, partitions, (Which.START,))[Which.START]
         ends = read_several(run.clusters.destination, partitions, (Which.END,))[Which.END]
-        leg = legs.keep(Leg(0, run.heading, first, ends, syncs_from=_syncs_end(run), ids=ids))
+        leg = legs.keep(
+            Leg(
+                0,
+                run.heading,
+                first,
+                ends,
+                syncs_from=_syncs_end(run),
+                ids=ids,
+            )
+        )
     run.current.keep(_LEG, leg.number)
     return leg
 
@@ -185,12 +205,7 @@ def _first_to_copy(run: Run, partitions: list[TopicPartition]) -> dict[TopicPart
 
 
 def _syncs_end(run: Run) -> int:
-    """Where the topic of offset syncs ends: what stands before that was written of other copies."""
-    topic, cluster = runner(run).syncs_topic, run.clusters.destination
-    if topic not in topic_names(cluster):
-        return 0
-    ends = read_several(cluster, [TopicPartition(topic, 0)], (Which.END,))[Which.END]
-    return ends[TopicPartition(topic, 0)]
+    return syncs_end(run.clusters.destination, runner(run).syncs_topic)
 
 
 class CaughtUpStep:

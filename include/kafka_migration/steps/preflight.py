@@ -11,6 +11,7 @@ from kafka_migration.checks.mirror import check_mirrors
 from kafka_migration.checks.scene import Scene, look_around
 from kafka_migration.checks.services import check_services
 from kafka_migration.checks.topics import check_growth, check_topics
+from kafka_migration.checks.ways import check_ways
 from kafka_migration.findings import accept
 from kafka_migration.offsets import TopicPartition, Which, read_offsets
 from kafka_migration.report import StepReport, Table
@@ -33,7 +34,7 @@ def preflight_report(run: Run) -> StepReport:
     scene = look_around(run)
     began = time.monotonic()
     findings = [*check_clusters(scene), *check_services(scene), *check_groups(scene), *check_topics(scene)]
-    findings += [*check_mirrors(run), *check_history(scene)]
+    findings += [*check_mirrors(run), *check_history(scene), *check_ways(scene)]
     time.sleep(max(0.0, _WATCHED - (time.monotonic() - began)))
     findings += check_growth(scene, read_offsets(run.clusters.source, scene.source.offsets[Which.END], Which.END))
     findings = accept(findings, run.plan.acceptances)

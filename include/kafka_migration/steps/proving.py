@@ -56,7 +56,7 @@ def ranges(run: Run) -> StepReport:
         for pair in new:
             sizes[pair.partition] = sizes.get(pair.partition, 0) + (_size(pair) if run.level != "offsets" else 0)
         report.tables = [_ranges_table(run, job.pairs, sizes)]
-        if leg.number:
+        if leg.number and not run.plan.prefixed:
             report.notes = ["what an earlier migration of this plan has copied lies before these ranges"]
     elif why is None and run.level in _REMEMBERED:
         job = _of_groups(run, job)
@@ -83,7 +83,7 @@ def compare(run: Run, share: Mapping[str, Any]) -> StepReport:
     job, number = begun(run), int(share["number"])
     if job.why:
         return StepReport(f"nothing to verify: {job.why}")
-    run = _at_its_rate(run, job.shares)
+    run = _at_its_rate(run, job.shares * len(run.plan.ways))
     mine = {TopicPartition.parse(text) for text in share["partitions"]}
     if job.leg is None:
         counts = count_between(run.clusters.target, {tp: job.marks[str(tp)] for tp in mine})
@@ -217,10 +217,11 @@ def _subject(run: Run) -> tuple[Leg | None, str | None]:
     """
     why = nothing_yet(run)
     leg = leg_of(run) if run.plan.copies and not run.plan.decommissioned else None
-    if why is None or leg is None or run.current.finished or is_going_back(run):
+    unfinished = not run.plan.keeps_mirror and not run.current.finished and not is_going_back(run)
+    if why is not None and not (leg is not None and unfinished):
         return leg, why
-    if run.level not in ("content", "offsets") and not leg.ended:
-        return leg, f"the mirror has not ended yet, which level {run.level} needs"
+    if leg is not None and not leg.ended and run.level not in ("content", "offsets"):
+        return leg, f"the mirror has not ended, which level {run.level} needs"
     return leg, None
 
 

@@ -14,7 +14,7 @@ def spans(run: Run, pairs: Sequence[RangePair]) -> tuple[Table, list[Finding]]:
     """A row a partition, a finding a topic. Markers and what compaction removed have offsets: so it is a bound."""
     by_topic: dict[str, list[RangePair]] = {}
     for pair in pairs:
-        by_topic.setdefault(pair.partition.topic, []).append(pair)
+        by_topic.setdefault(pair.copy or pair.partition.topic, []).append(pair)
     columns = ("partition", f"offsets on the {run.leaving}", f"offsets on the {run.heading}")
     table = Table(
         "Copied, by offsets alone: an upper bound of messages",

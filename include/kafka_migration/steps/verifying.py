@@ -17,7 +17,7 @@ from kafka_migration.report import StepReport
 from kafka_migration.run import Run
 from kafka_migration.sides import Side
 from kafka_migration.steps.closing import closing_look
-from kafka_migration.steps.common import moved_topics, stop_with
+from kafka_migration.steps.common import FLOW, moved_topics, stop_with
 from kafka_migration.steps.mirroring import leg_of
 from kafka_migration.steps.suite_files import suite_files
 from kafka_migration.topics.acls import acls
@@ -29,27 +29,36 @@ def nothing_yet(run: Run) -> str | None:
     """Why there is nothing to verify; None from the end of a migration on, until it is taken back."""
     if run.plan.decommissioned:
         return "the plan says that the source has been given up (decommissioned: true)"
+    if run.plan.keeps_mirror:
+        return _nothing_mirrored(run)
     if run.current.finished:
         return "its rollback has begun and has not finished" if is_going_back(run) else None
     last = last_pass(run.records).finished
     return f"run {last['run_id']} has taken it back" if last else "no migration of this plan has finished"
 
 
+def _nothing_mirrored(run: Run) -> str | None:
+    if run.records.get(FLOW):
+        return "services have followed the mirror to the target: both clusters are compared again after a failback"
+    return None if leg_of(run) else f"nothing is mirrored: run {run.plan.plan}.mirror"
+
+
 def drift(run: Run) -> StepReport:
-    """What has parted since the migration. Raises `FindingsFailed` where something has gone back to the source.
+    """What has parted since the migration, or where a mirror is kept now. Raises `FindingsFailed` where something has
+    gone back to the source.
 
     Settings that differ are a WARN: whoever runs the target may change them.
     """
     why = nothing_yet(run)
     if why is not None:
         return StepReport(f"nothing to verify yet: {why}")
-    report = closing_look(run)
-    found = [*report.findings, *_groups_on_source(run), *_topics(run), *_acls(run)]
+    kept = run.plan.keeps_mirror  # services are on the source, and groups read there: that has not parted
+    report = StepReport() if kept else closing_look(run)
+    found = [*report.findings, *([] if kept else _groups_on_source(run)), *_topics(run), *_acls(run)]
     report.findings = accept([*suite_files(run), *found], run.plan.acceptances)
     parted = [f.id for f in report.findings if f.status is not Status.PASS]
-    report.summary = (
-        f"parted since the migration: {some(parted)}" if parted else "nothing has parted since the migration"
-    )
+    since = "" if kept else " since the migration"
+    report.summary = f"parted{since}: {some(parted)}" if parted else f"nothing has parted{since}"
     report.data = {"topics": len(moved_topics(run.current))}
     stop_with(report, "looking for what has parted since the migration")
     return report
@@ -92,7 +101,10 @@ def _groups_on_source(run: Run) -> list[Finding]:
 
 def _topics(run: Run) -> list[Finding]:
     names = moved_topics(run.current)
-    source, target = (describe_topics(cluster, names) for cluster in (run.clusters.source, run.clusters.target))
+    source = describe_topics(run.clusters.source, names)
+    copies = {name: run.mirror.copy_of(name) if run.plan.prefixed and run.mirror else name for name in names}
+    there = describe_topics(run.clusters.target, copies.values())
+    target = {name: replace(there[copy], name=name) for name, copy in copies.items() if copy in there}
     gone = [
         Finding(
             f"topic-gone/{name}",
@@ -121,6 +133,8 @@ def _topics(run: Run) -> list[Finding]:
 
 def _acls(run: Run) -> list[Finding]:
     """Who may do what with what was moved. Of the same services the target may know others: so it is a warning."""
+    if run.plan.prefixed:
+        return []  # copies have other names: rights to them are nobody's copy
     topics, groups = moved_topics(run.current), list(run.plan.groups)
     here, there = (acls(cluster, topics, groups) for cluster in (run.clusters.source, run.clusters.target))
     advice = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -37,7 +37,7 @@ from kafka_migration.waiting import Look, Outcome
 STATE = "mirror/state"
 """The record that tells how the mirror was when it was last looked at."""
 
-_EARLY = 10.0  # seconds before the next run that the watch ends
+_EARLY = 5.0  # seconds before the next run that the watch ends
 _LEAST = 30.0  # a watch is at least about as long
 _SILENT = 60.0  # seconds for which what does not answer is waited for
 _STALLED = 300.0  # seconds in which nothing is copied though there is something
@@ -87,7 +87,6 @@ class WatchStep:
             "prepared": run.now(),
             "did": [*(_told(f) for f in report.findings), *(_changed(c) for c in report.changes)],
             "restarts": list(run.records.get(keeping.RESTARTS) or ()),
-            "topics": _topics_digest(run.clusters.source),
             "canary": brought,
             "log": log,
             "groups": sorted(g for g, c in run.plan.groups.items() if c.offsets == "group"),
@@ -122,9 +121,6 @@ class _Watch:
         self.failed: list[str] = []
 
     def look(self) -> Look:
-        topics = self.ask("source", lambda: _topics_digest(self.clusters.source))
-        if topics not in (None, self.brief["topics"]):
-            self.again.append("the topics of the source are others than before")
         self.memory["flows"] = {
             side: self.flow(Side(side), flow, self.memory.get("flows", {}).get(side, {}))
             for side, flow in self.brief["flows"].items()
@@ -151,6 +147,9 @@ class _Watch:
         """One mirror; what is to be remembered of it."""
         clusters = replace(self.clusters, heading=side)
         origin, destination = side.other.value, side.value
+        topics = self.ask(origin, lambda: _topics_digest(clusters.origin))
+        if topics not in (None, flow["topics"]):
+            self.again.append(f"the topics of the {origin} are others than before")
         worker = f"Kafka Connect beside the {side}"
         progress = self.ask(worker, lambda: progress_of(clusters, flow["mirror"]))
         digest = self.ask(worker, lambda: _config(clusters, flow))
@@ -164,7 +163,7 @@ class _Watch:
                 self.measured(side, flow, seen, found)
                 if side is Side.TARGET:
                     self.note(clusters, flow, seen, found)
-        if self.brief["canary"]:
+        if flow["copy"]:
             self.beat(side, clusters, flow, origin, destination, found)
         return found
 
@@ -307,13 +306,12 @@ class _Watch:
         self.memory["did"] = _added(self.memory.get("did", ()), [told])
 
 
-def last_word(run: Run, found: Iterable[Finding], whole: bool) -> StepReport:
-    """What is left on record of a run that did not come to its end; `found`: what its steps have found."""
+def last_word(run: Run, problems: Sequence[str], whole: bool) -> StepReport:
+    """What is left on record of a run that did not come to its end; `problems`: of what its steps have failed."""
     if why := keeping.stands_back(run):
         return StepReport(why)
     if not whole and not run.dry_run:
-        against = [f"{f.id}: {f.seen}" for f in found if f.stops]
-        _record(run, {"state": "not watched"}, against or ["the last run did not come to its end: its log says why"])
+        _record(run, {"state": "not watched"}, [*problems] or ["the last run did not come to its end"])
     return StepReport("the mirror is watched by the next run")
 
 
@@ -328,7 +326,7 @@ def _record(run: Run, watched: Mapping[str, Any], problems: list[str]) -> None:
 def _kept(run: Run) -> list[Side]:
     """The sides that are copied to now."""
     found = []
-    for side in run.mirrors:
+    for side in run.plan.ways:
         leg = mirroring.leg_of(run.headed(side))
         if leg is not None and not leg.ended and leg.heading is side:
             found.append(side)
@@ -341,17 +339,18 @@ def _flow(run: Run, brought: str | None, log: str) -> dict[str, Any]:
     """Of one mirror what a look must know."""
     leg = mirroring.leg_of(run)
     assert leg is not None
-    mirror = mirroring.runner(run)
+    mirror, there = mirroring.runner(run), run.heading is Side.TARGET
     remade.refuse(run, leg, "watching the mirror")
     watched = mirror.watched.to_json()
     return {
         "mirror": watched,
         "config": _config(run.clusters, {"mirror": watched}),
+        "topics": _topics_digest(run.clusters.origin),
         "begins": to_json(leg.begin),
         "ids": {side: dict(ids) for side, ids in leg.ids.items()},
-        "proved": to_json(positions.read(run.clusters.target, log).copied) if run.heading is Side.TARGET else {},
+        "proved": to_json(positions.read(run.clusters.target, log).copied) if there else {},
         "bytes": bytes_each(run, sorted({tp.topic for tp in leg.begin})),
-        "copy": getattr(mirror, "copy_of", str)(brought) if brought else None,
+        "copy": mirror.copy_of(brought) if brought and there else None,
     }
 
 
@@ -362,10 +361,14 @@ def _config(clusters: Clusters, flow: Mapping[str, Any]) -> str:
 
 
 def _has_changed(run: Run) -> bool:
-    """Whether the plan chooses topics or partitions of the source that are not copied yet."""
-    chosen = [name for name in topic_names(run.clusters.source) if run.plan.includes(name)]
-    leg = mirroring.leg_of(run)
-    return leg is None or any(tp not in leg.begin for tp in partitions_of(run.clusters.source, chosen))
+    """Whether the plan chooses topics of the source, or partitions of them, that are not copied yet."""
+    chosen = {name for name in topic_names(run.clusters.source) if run.plan.includes(name)}
+    for side in run.plan.ways:
+        way = run.headed(side)
+        leg, here = mirroring.leg_of(way), chosen & topic_names(way.clusters.origin)
+        if leg is None or any(tp not in leg.begin for tp in partitions_of(way.clusters.origin, here)):
+            return True
+    return False
 
 
 def _topics_digest(cluster: Cluster) -> str:
