@@ -15,7 +15,6 @@ import time
 import traceback
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
@@ -25,7 +24,7 @@ from demo.airflow import Login
 from demo.claim import Claimed, Holder, holder_of
 from demo.disaster import survive
 from demo.interrupts import Interrupted, not_interrupted
-from demo.legs import KEPT_MIRROR, MIGRATE, plan_of
+from demo.legs import MIGRATE, plan_of
 from demo.migration import migrate
 from demo.settings import DISASTER, Settings
 from demo.stage import Stage, clear, end
@@ -35,7 +34,6 @@ from demo.waiting import WaitedInVain, wait_until
 
 _UP_WITHIN = 600.0
 _DOWN_WITHIN = 60.0
-_DAG_WITHIN = 60.0
 
 
 def demo(console: Console, settings: Settings) -> Verdict:
@@ -102,7 +100,6 @@ def hold(console: Console) -> int:
     try:
         stage = _stage(state, "up", console, practises=True)
         stage.start()
-        _keep_the_mirror(stage)
         _Instance(stage.airflow.login).write(state)
         while True:
             signal.pause()
@@ -116,12 +113,6 @@ def hold(console: Console) -> int:
             if stage is not None:
                 _Instance.remove(state)
                 stage.stop()
-
-
-def _keep_the_mirror(stage: Stage) -> None:
-    """Begin now what would begin by the clock some minutes later: a drill has nothing to practise on before."""
-    stage.client.wait_for_dag(KEPT_MIRROR, _DAG_WITHIN, stage.raise_if_dead)
-    stage.client.trigger(KEPT_MIRROR, datetime.now(UTC).strftime("up-%Y%m%dT%H%M%SZ"), {})
 
 
 def down(console: Console) -> int:

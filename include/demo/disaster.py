@@ -15,13 +15,13 @@ from demo.follow import Run
 from demo.legs import FAILBACK, FAILOVER, MIRROR, VERIFICATION, Leg
 from demo.mirrored import behind, ids_on
 from demo.playing import (
+    DAG_WITHIN,
     SHOP_RUNS_FIRST,
     after_some_business,
     count_all,
     elsewhere,
     play,
     read_what_was_stored,
-    trigger,
 )
 from demo.shop.catalogue import Catalogue
 from demo.stage import Stage
@@ -133,7 +133,8 @@ def _leg(stage: Stage, story: _Story, number: int, leg: Leg, console: Console) -
 
 def _mirrored(stage: Stage, console: Console) -> RunEnd | None:
     """Return when the mirror has caught up and a run watches it; how a run of it ended that has failed."""
-    trigger(stage, MIRROR, console)
+    stage.client.wait_for_dag(MIRROR, DAG_WITHIN, stage.raise_if_dead)
+    say(console, f"{MIRROR} runs by its schedule; watch it at {stage.airflow.login.url}")
     topics = {topic.name: topic.partitions for topic in stage.shop.catalogue.topics}
     began = said = time.monotonic()
     while True:

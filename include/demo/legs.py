@@ -17,8 +17,6 @@ from demo.settings import DISASTER, Settings
 MIGRATE = "orders.migrate"
 ROLL_BACK = "orders.rollback"
 MIRROR = "orders.mirror"
-KEPT_MIRROR = "stock.mirror"
-"""What `make up` runs beside the shop."""
 
 Side = Literal["source", "target"]
 

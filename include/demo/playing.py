@@ -24,27 +24,23 @@ from demo.witness import WitnessCount, count, wait_until_complete
 SHOP_RUNS_FIRST = 8.0
 """Seconds of business before anything happens to the shop: a history to keep, a backlog to drain."""
 
+DAG_WITHIN = 60.0
+"""Seconds until Airflow has a DAG that is to be used."""
+
 _SHOP_RUNS_BETWEEN = 8.0
 _ALL_THERE_WITHIN = 30.0
-_DAG_WITHIN = 60.0
 _RUN_WITHIN = 900.0
 _COMPLETE_WITHIN = 90.0
 _QUIET = 8.0
 _FAIL_WITH_THE_VERDICT = {"evidence", "gate"}
 
 
-def trigger(stage: Stage, dag_id: str, console: Console) -> str:
-    """Begin a run; its id."""
-    stage.client.wait_for_dag(dag_id, _DAG_WITHIN, stage.raise_if_dead)
-    run_id = datetime.now(UTC).strftime("demo-%Y%m%dT%H%M%SZ")
-    stage.client.trigger(dag_id, run_id, {})
-    say(console, f"{dag_id} triggered as {run_id}; watch it at {stage.airflow.login.url}")
-    return run_id
-
-
 def play(stage: Stage, leg: Leg, console: Console, *, damaged: bool = False) -> tuple[RunEnd, Evidence]:
     """One run of the leg's DAG, its approvals answered; how it ended, and what it left."""
-    run_id = trigger(stage, leg.dag, console)
+    stage.client.wait_for_dag(leg.dag, DAG_WITHIN, stage.raise_if_dead)
+    run_id = datetime.now(UTC).strftime("demo-%Y%m%dT%H%M%SZ")
+    stage.client.trigger(leg.dag, run_id, {})
+    say(console, f"{leg.dag} triggered as {run_id}; watch it at {stage.airflow.login.url}")
     run = Run(stage.client, leg.dag, run_id)
     with view_for(console) as view:
         answers = damaging(stage, leg.answers, view.say) if damaged else leg.answers

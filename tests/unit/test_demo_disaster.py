@@ -24,7 +24,6 @@ def stage(folder: Path, *runs: tuple[str, str], watch: str | None = "running") -
     """A stage whose Airflow knows those runs of the mirror, of which each has come to that state of its watch."""
     client = SimpleNamespace(
         wait_for_dag=lambda *_: None,
-        trigger=lambda *_: None,
         runs=lambda dag_id: list(runs),
         tasks=lambda *_: [
             SimpleNamespace(task_id="preflight", state="running" if watch is None else "success"),

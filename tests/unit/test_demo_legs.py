@@ -14,7 +14,6 @@ from demo.disaster import written
 from demo.legs import (
     FAILBACK,
     FAILOVER,
-    KEPT_MIRROR,
     MIGRATE,
     MIRROR,
     ROLL_BACK,
@@ -73,7 +72,7 @@ def test_plan_of_a_scheme_is_its_shop_and_has_its_scheme(scheme: str, shop: Cata
 def test_what_runs_beside_the_shop_is_a_plan_of_its_own_that_is_watched_and_practised_by_the_clock() -> None:
     plan = yaml.safe_load(STOCK.read_text(encoding="utf-8"))
     mine = [service for service in WITH_STOCK.services if service.name in _writes(plan)]
-    assert (f"{plan['plan']}.mirror", plan["scheme"]) == (KEPT_MIRROR, "mirror")
+    assert (plan["plan"], plan["scheme"]) == ("stock", "mirror")
     assert {"schedule", "drill"} <= plan["mirror"].keys()
     assert {service.name for service in WITH_STOCK.services} - {service.name for service in mine} == {
         service.name for service in PLAIN.services
