@@ -56,10 +56,11 @@ def open_run(
     """All that a step is given. Contacts no cluster and no service. Raises `PlanError`, `PlanChanged`, `Refused`.
 
     `heading`: the side that the step moves services to. `as_started`: with the plan that the run started with, whatever
-    has become of its file since.
+    has become of its file since. So goes on, too, what keeps a mirror: its next run, soon, takes up another plan.
     """
+    purpose = purpose_of(context["ti"].dag_id)
     records = AssetRecords(context, plan_asset(plan_name))
-    if as_started:
+    if as_started or (purpose == MIRROR and context["ti"].task_id != FIRST_TASK):
         loaded = started_plan(context, plan_name)
     else:
         loaded = find_plan(plan_name)
@@ -68,7 +69,6 @@ def open_run(
     if context["ti"].task_id == FIRST_TASK:
         signing_key(loaded.plan)  # not found out when everything has been moved
     clusters = replace(open_clusters(loaded.plan, log), heading=Side(heading))
-    purpose = purpose_of(context["ti"].dag_id)
     if purpose == VERIFY:
         clusters = _verified(clusters, loaded.plan)
     elif loaded.plan.decommissioned:

@@ -18,7 +18,7 @@ from kafka_migration.records import MemoryRecords
 from kafka_migration.report import StepReport
 from kafka_migration.run import Run
 from kafka_migration.sides import Side
-from kafka_migration.steps import closing, keeping, watching
+from kafka_migration.steps import closing, keeping, watched, watching
 from kafka_migration.steps.common import check_window
 
 _TRACE = """\
@@ -64,7 +64,7 @@ def test_watch_ends_shortly_before_the_next_run_and_is_never_over_at_once(minute
 
 
 def test_pauses_between_restarts_grow_and_have_an_end() -> None:
-    assert [watching._pause(n) for n in (1, 2, 3, 4, 5, 9)] == [5, 10, 20, 40, 60, 60]
+    assert [watched._pause(n) for n in (1, 2, 3, 4, 5, 9)] == [5, 10, 20, 40, 60, 60]
 
 
 def test_reason_of_a_failed_task_is_told_without_the_places_in_the_code() -> None:
@@ -110,17 +110,17 @@ def test_what_a_run_has_failed_of_is_the_plans_state_until_the_next(tmp_path: Pa
 
 
 def test_lines_are_told_now_and_then_and_news_at_once() -> None:
-    told = watching._line(None, ["1"], False, 0.0)
+    told = watched._line(None, ["1"], False, 0.0)
     for now in (3.0, 29.0):
-        assert watching._line(told, ["2"], False, now) == [0.0, ["1"], False]
-    assert watching._line(told, ["2"], False, 30.0) == [30.0, ["2"], False]
-    assert watching._line(told, ["gone"], True, 3.0) == [3.0, ["gone"], True]
+        assert watched._line(told, ["2"], False, now) == [0.0, ["1"], False]
+    assert watched._line(told, ["2"], False, 30.0) == [30.0, ["2"], False]
+    assert watched._line(told, ["gone"], True, 3.0) == [3.0, ["gone"], True]
 
 
 @pytest.mark.parametrize("latency", [0.25, None])
 def test_evidence_of_a_kept_mirror_tells_how_it_was(tmp_path: Path, latency: float | None) -> None:
-    watched = {"behind": 3, "worst": 1200, "latency": latency, "slowest": latency, "tasks": 2, "restarted": 1}
-    reports = {"watch": StepReport("watched", data={"watched": {**watched, "noted_at": 5.0}})}
+    told = {"behind": 3, "worst": 1200, "latency": latency, "slowest": latency, "tasks": 2, "restarted": 1}
+    reports = {"watch": StepReport("watched", data={"watched": {**told, "noted_at": 5.0}})}
     bundle = write_run(Bundle(tmp_path, "orders", MIRROR, RUN_ID), reports)
     evidence = publish(bundle, facts(steps=dict.fromkeys(reports, "success"), points={}, approvals=()))
     assert evidence.summary["behind"] == "3 offsets, at most 1,200 offsets"

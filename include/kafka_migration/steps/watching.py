@@ -6,31 +6,22 @@ a failover knows. It changes nothing of the plan's: what has to be set right is 
 
 from __future__ import annotations
 
-import hashlib
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any
 
-from confluent_kafka import KafkaException
-
-from kafka_migration.clusters.client import CONNECT_TIMEOUT, Cluster, Clusters
-from kafka_migration.errors import ClusterError, MirrorUnreachable, Refused
-from kafka_migration.evidence.words import counted, duration
+from kafka_migration.clusters.client import Clusters
+from kafka_migration.errors import Refused
+from kafka_migration.evidence.words import counted
 from kafka_migration.findings import Finding, Status
-from kafka_migration.groups.commits import committed
 from kafka_migration.mirror import canary, positions
-from kafka_migration.mirror.progress import progress as progress_of
-from kafka_migration.mirror.runner import Progress
-from kafka_migration.mirror.sight import Sight, look_at
-from kafka_migration.offsets import Offsets, to_json
-from kafka_migration.passes import some
+from kafka_migration.offsets import to_json
 from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import Run
 from kafka_migration.sides import Side
 from kafka_migration.steps import keeping, mirroring, remade
-from kafka_migration.steps.pace import bytes_each, overtaken, progress_line, rates, remember
+from kafka_migration.steps.pace import bytes_each
+from kafka_migration.steps.watched import KEPT, WatchLook, as_told, configuration, topics_digest
 from kafka_migration.topics.describe import partitions_of, topic_names
 from kafka_migration.waiting import Look, Outcome
 
@@ -39,16 +30,6 @@ STATE = "mirror/state"
 
 _EARLY = 5.0  # seconds before the next run that the watch ends
 _LEAST = 30.0  # a watch is at least about as long
-_SILENT = 60.0  # seconds for which what does not answer is waited for
-_STALLED = 300.0  # seconds in which nothing is copied though there is something
-_FAILS_WITHIN, _FAILS = 600.0, 5  # a task that is started again more often within that time fails again and again
-_FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 60.0
-_LINE_EVERY = 30.0
-_KEPT = 50
-_RUNS = ("RUNNING", "UNASSIGNED", "RESTARTING")
-_NEAR = 1_000
-
-T = TypeVar("T")
 
 
 class WatchStep:
@@ -85,7 +66,7 @@ class WatchStep:
             "why": "",
             "until": _ends(run),
             "prepared": run.now(),
-            "did": [*(_told(f) for f in report.findings), *(_changed(c) for c in report.changes)],
+            "did": [*(as_told(f) for f in report.findings), *(_changed(c) for c in report.changes)],
             "restarts": list(run.records.get(keeping.RESTARTS) or ()),
             "canary": brought,
             "log": log,
@@ -95,7 +76,7 @@ class WatchStep:
     def look(self, clusters: Clusters, brief: Mapping[str, Any], memory: Mapping[str, Any], now: float) -> Look:
         if not brief["flows"]:
             return Look(Outcome.DONE, (brief["why"],), memory)
-        return _Watch(clusters, brief, memory, now).look()
+        return WatchLook(clusters, brief, memory, now).look()
 
     def seen(self, brief: Mapping[str, Any], look: Look) -> StepReport:
         return _report(brief, look)
@@ -104,206 +85,9 @@ class WatchStep:
         if not brief["flows"]:
             return StepReport(brief["why"])
         report = _report(brief, look)
-        _record(run, report.data["watched"], [f"{f.id}: {f.seen}" for f in report.findings])
+        problems = [f"{f.id}: {f.seen}" for f in report.findings if f.status is not Status.PASS]
+        _record(run, report.data["watched"], problems)
         return report
-
-
-class _Watch:
-    """One look. What it must remember is in `memory`, and what could not be asked in `down`, with since when."""
-
-    def __init__(self, clusters: Clusters, brief: Mapping[str, Any], memory: Mapping[str, Any], now: float) -> None:
-        self.clusters, self.brief, self.now = clusters, brief, now
-        self.memory = _took_over(memory, brief)
-        self.down: dict[str, list[Any]] = {what: list(since) for what, since in memory.get("down", {}).items()}
-        self.numbers: dict[str, float] = {}
-        self.lines: list[str] = []
-        self.again: list[str] = []
-        self.failed: list[str] = []
-
-    def look(self) -> Look:
-        self.memory["flows"] = {
-            side: self.flow(Side(side), flow, self.memory.get("flows", {}).get(side, {}))
-            for side, flow in self.brief["flows"].items()
-        }
-        self.outages()
-        return self.judged()
-
-    def ask(self, what: str, question: Callable[[], T]) -> T | None:
-        """The answer, or None; what is known not to answer in this look is not asked again."""
-        since = self.down.get(what)
-        if since is not None and since[2] == self.now:
-            return None
-        try:
-            answer = question()
-        except (ClusterError, MirrorUnreachable) as error:
-            self.down[what] = [since[0] if since else self.now, str(error).splitlines()[0], self.now]
-            return None
-        if since is not None:
-            self.keep_told(_outage(what, self.now - since[0], since[1]))
-            del self.down[what]
-        return answer
-
-    def flow(self, side: Side, flow: Mapping[str, Any], kept: Mapping[str, Any]) -> dict[str, Any]:
-        """One mirror; what is to be remembered of it."""
-        clusters = replace(self.clusters, heading=side)
-        origin, destination = side.other.value, side.value
-        topics = self.ask(origin, lambda: _topics_digest(clusters.origin))
-        if topics not in (None, flow["topics"]):
-            self.again.append(f"the topics of the {origin} are others than before")
-        worker = f"Kafka Connect beside the {side}"
-        progress = self.ask(worker, lambda: progress_of(clusters, flow["mirror"]))
-        digest = self.ask(worker, lambda: _config(clusters, flow))
-        found: dict[str, Any] = dict(kept)
-        if digest not in (None, flow["config"]):
-            self.again.append(f"the configuration of {flow['mirror']['name']} was changed")
-        if progress is not None:
-            self.states(side, flow, progress)
-            seen = self.ask(origin, lambda: look_at(clusters.origin, flow, progress, kept, self.now))
-            if seen is not None:
-                self.measured(side, flow, seen, found)
-                if side is Side.TARGET:
-                    self.note(clusters, flow, seen, found)
-        if flow["copy"]:
-            self.beat(side, clusters, flow, origin, destination, found)
-        return found
-
-    def states(self, side: Side, flow: Mapping[str, Any], progress: Progress) -> None:
-        """What Connect says of the connector and its tasks."""
-        name = flow["mirror"]["name"]
-        self.numbers |= {
-            f"mirror.to_{side}.tasks": float(progress.tasks),
-            f"mirror.to_{side}.tasks_failed": float(len(progress.failures)),
-        }
-        if progress.failures:
-            told = "; ".join(f"{task}: {keeping.reason(trace)}" for task, trace in progress.failures.items())
-            self.lines.append(told)
-            recent = [at for at in self.brief["restarts"] if self.now - at < _FAILS_WITHIN]
-            if len(recent) >= _FAILS:
-                times = f"{len(recent)} times in {duration(_FAILS_WITHIN)}"
-                self.failed.append(f"{name} fails again and again, it was started again {times}: {told}")
-            elif not recent or self.now - recent[-1] >= _pause(len(recent)):
-                self.again.append("a task of the mirror has failed and is started again")
-        elif progress.state not in _RUNS:
-            self.again.append(f"{name} is {progress.state}: somebody has stopped it")
-        elif progress.state == "RUNNING" and not progress.tasks:
-            self.lines.append(f"{name} runs without a task")
-
-    def measured(self, side: Side, flow: Mapping[str, Any], seen: Sight, found: dict[str, Any]) -> None:
-        """How far it has come, and whether it goes on."""
-        if others := self.ask(Side.TARGET.value, lambda: remade.look(self.clusters, flow["ids"])):
-            self.failed.append(remade.told(others))
-        if lost := overtaken(seen.at, seen.starts, {}):
-            self.failed.append(lost.why)
-        found |= remember(found, sum(seen.at.values()), sum(seen.ends.values()), self.now)
-        found |= {
-            "lag": seen.lag,
-            "void": to_json(seen.void),
-            "behind": seen.behind,
-            "worst": max(seen.behind, found.get("worst", 0)),
-        }
-        copied, written = rates(found["samples"])
-        self.numbers |= {
-            f"mirror.to_{side}.behind": float(seen.behind),
-            f"mirror.to_{side}.copied_per_second": copied,
-            f"mirror.to_{side}.written_per_second": written,
-        }
-        ahead = (
-            "copied up to the end" if not seen.behind else progress_line(seen.behind, copied, written, flow["bytes"])
-        )
-        self.lines.append(f"to the {side}: {ahead}")
-        still = seen.stalled(self.now, _STALLED)
-        busy = seen.behind - sum(seen.lag[str(tp)][1] - seen.lag[str(tp)][0] for tp in still) > _NEAR
-        if still and not busy:
-            self.failed.append(
-                f"{flow['mirror']['name']} says that it runs, and has copied nothing of {some(still)} for"
-                f" {duration(_STALLED)}, though there is more. Look at the log of its worker"
-            )
-
-    def note(self, clusters: Clusters, flow: Mapping[str, Any], seen: Sight, found: dict[str, Any]) -> None:
-        """What groups have read goes to the log of positions, where it has changed."""
-        commits = self.ask(Side.SOURCE.value, lambda: committed(clusters.source, self.brief["groups"]))
-        if commits is None:
-            return
-        digests = {group: _by_topic(offsets) for group, offsets in commits.items()}
-        before: Mapping[str, Mapping[str, str]] = found.get("noted", {})
-        changed = {
-            group: {
-                tp: at for tp, at in offsets.items() if digests[group][tp.topic] != before.get(group, {}).get(tp.topic)
-            }
-            for group, offsets in commits.items()
-        }
-
-        def write() -> bool:
-            positions.note(clusters.target, self.brief["log"], changed, seen.ends, seen.at, self.now)
-            return True
-
-        if self.ask(Side.TARGET.value, write):
-            found |= {"noted": digests, "noted_at": self.now}
-
-    def beat(
-        self,
-        side: Side,
-        clusters: Clusters,
-        flow: Mapping[str, Any],
-        origin: str,
-        destination: str,
-        found: dict[str, Any],
-    ) -> None:
-        """A canary, and those that have arrived."""
-        arrived = self.ask(
-            destination, lambda: canary.beats(clusters.destination, flow["copy"], found.get("heard"), self.now)
-        )
-        sent = self.ask(origin, lambda: canary.beat(clusters.origin, self.brief["canary"], time.time))
-        if arrived is not None:
-            beats, found["heard"] = arrived
-            if beats:
-                found["latency"] = round(max(beat.took for beat in beats), 3)
-                found["slowest"] = max(found["latency"], found.get("slowest", 0.0))
-                newest = max(beat.sent_at for beat in beats)
-                found["sent"] = [at for at in found.get("sent", ()) if at > newest]
-        if sent is not None:
-            found["sent"] = [*found.get("sent", ()), sent][:_KEPT]
-        waits = self.now - found["sent"][0] if found.get("sent") else 0.0
-        latency = max(waits, found["latency"]) if waits > _LINE_EVERY and "latency" in found else found.get("latency")
-        if latency is not None:
-            self.numbers[f"mirror.to_{side}.latency"] = latency
-            self.lines.append(f"to the {side}: a message needs {latency:.1f} s")
-        if waits > _STALLED and not self.down and found.get("behind", 0) <= _NEAR:
-            self.failed.append(
-                f"{flow['mirror']['name']} says that it runs, and a canary that was sent {duration(waits)} ago has not"
-                " arrived. Look at the log of its worker, and whether it may read and write the canary's topic"
-            )
-
-    def outages(self) -> None:
-        """What has not answered for too long ends the watch, with what to do."""
-        plan = self.brief["plan"]
-        for what, (since, error, _) in sorted(self.down.items()):
-            silent = self.now - since
-            self.lines.append(f"{_who(what)} has not answered for {silent:.0f} s")
-            if silent >= _SILENT:
-                advice = (
-                    "The mirror has nowhere to copy to, and nothing could follow it there: bring the target back."
-                    if what == Side.TARGET.value
-                    else f"What is written to the source now is not copied. {keeping.if_lost(plan)}"
-                )
-                self.failed.append(f"{_who(what)} has not answered for {duration(silent)}: {error}\n{advice}")
-
-    def judged(self) -> Look:
-        self.numbers["mirror.down"] = float(len(self.down))
-        memory = {**self.memory, "down": self.down}
-        memory["told"] = _line(
-            self.memory.get("told"), self.lines, bool(self.down or self.failed or self.again), self.now
-        )
-        lines = tuple(memory["told"][1])
-        if self.failed:
-            return Look(Outcome.FAILED, tuple(self.lines), memory, "\n".join(self.failed), self.numbers)
-        if self.again and not self.down:
-            return Look(Outcome.AGAIN, lines, memory, "; ".join(self.again), self.numbers)
-        over = self.now >= self.brief["until"] and not self.down
-        return Look(Outcome.DONE if over else Outcome.WAITING, lines, memory, "", self.numbers)
-
-    def keep_told(self, told: Mapping[str, str]) -> None:
-        self.memory["did"] = _added(self.memory.get("did", ()), [told])
 
 
 def last_word(run: Run, problems: Sequence[str], whole: bool) -> StepReport:
@@ -344,20 +128,14 @@ def _flow(run: Run, brought: str | None, log: str) -> dict[str, Any]:
     watched = mirror.watched.to_json()
     return {
         "mirror": watched,
-        "config": _config(run.clusters, {"mirror": watched}),
-        "topics": _topics_digest(run.clusters.origin),
+        "config": configuration(run.clusters, {"mirror": watched}),
+        "topics": topics_digest(run.clusters.origin),
         "begins": to_json(leg.begin),
         "ids": {side: dict(ids) for side, ids in leg.ids.items()},
         "proved": to_json(positions.read(run.clusters.target, log).copied) if there else {},
         "bytes": bytes_each(run, sorted({tp.topic for tp in leg.begin})),
         "copy": mirror.copy_of(brought) if brought and there else None,
     }
-
-
-def _config(clusters: Clusters, flow: Mapping[str, Any]) -> str:
-    if clusters.worker is None:
-        raise Refused("this look was given no way to the mirror")
-    return keeping.configuration_digest(clusters.worker, flow["mirror"]["name"])
 
 
 def _has_changed(run: Run) -> bool:
@@ -369,24 +147,6 @@ def _has_changed(run: Run) -> bool:
         if leg is None or any(tp not in leg.begin for tp in partitions_of(way.clusters.origin, here)):
             return True
     return False
-
-
-def _topics_digest(cluster: Cluster) -> str:
-    """By what a look sees that topics or partitions have come or gone."""
-    try:
-        told = cluster.admin.list_topics(timeout=CONNECT_TIMEOUT).topics
-    except KafkaException as error:
-        raise cluster.error(error, "listing the topics") from None
-    names = sorted((name, len(topic.partitions)) for name, topic in told.items() if not name.startswith("__"))
-    return hashlib.sha256(repr(names).encode()).hexdigest()[:16]
-
-
-def _by_topic(offsets: Offsets) -> dict[str, str]:
-    """A digest of what a group has committed, by topic: what was noted need not be remembered whole."""
-    found: dict[str, list[tuple[int, int]]] = {}
-    for tp, at in sorted(offsets.items()):
-        found.setdefault(tp.topic, []).append((tp.partition, at))
-    return {topic: hashlib.sha256(repr(each).encode()).hexdigest()[:12] for topic, each in found.items()}
 
 
 def _gap(run: Run) -> float:
@@ -406,52 +166,8 @@ def _next(run: Run, after: float) -> float:
     return float(croniter(run.plan.mirror.schedule, datetime.fromtimestamp(after, UTC)).get_next(float))
 
 
-def _pause(restarts: int) -> float:
-    """How long a task that fails again is left alone."""
-    return min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** (restarts - 1))
-
-
-def _took_over(memory: Mapping[str, Any], brief: Mapping[str, Any]) -> dict[str, Any]:
-    """The memory with what was done when the watch was last prepared."""
-    if memory.get("prepared") == brief["prepared"]:
-        return dict(memory)
-    return {**memory, "prepared": brief["prepared"], "did": _added(memory.get("did", ()), brief["did"])}
-
-
-def _added(did: Sequence[Mapping[str, str]], more: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:
-    """Each told once, the last ones of many."""
-    return [*did, *(one for one in more if one not in did)][-_KEPT:]
-
-
-def _told(finding: Finding) -> dict[str, str]:
-    return {"finding": finding.id, **finding.to_json()}
-
-
 def _changed(change: Change) -> dict[str, str]:
     return {"what": change.what, "before": change.before, "after": change.after}
-
-
-def _outage(what: str, seconds: float, error: str) -> dict[str, str]:
-    return _told(
-        Finding(
-            f"mirror-outage/{what.replace(' ', '-')}",
-            Status.WARN,
-            f"did not answer for {duration(seconds)}, and does again: {error}",
-            "that it answers",
-            "nothing was noted meanwhile; what was not copied is copied now",
-        )
-    )
-
-
-def _who(what: str) -> str:
-    return what if what.startswith("Kafka") else f"the {what} cluster"
-
-
-def _line(former: Sequence[Any] | None, lines: list[str], news: bool, now: float) -> list[Any]:
-    """When lines were told last, which, and whether there was news: new ones now and then, and news at once."""
-    if former is None or news != former[2] or now - former[0] >= _LINE_EVERY:
-        return [now, lines, news]
-    return list(former)
 
 
 def _report(brief: Mapping[str, Any], look: Look) -> StepReport:
@@ -500,7 +216,7 @@ def _lagging(flows: Mapping[str, Mapping[str, Any]]) -> Table:
         for partition, (at, end, *_) in sorted(flow.get("lag", {}).items())
     ]
     columns = ("mirror", "partition", "copied up to", "ends at", "offsets behind")
-    return Table("Partitions that are behind", columns, tuple(rows[:_KEPT]))
+    return Table("Partitions that are behind", columns, tuple(rows[:KEPT]))
 
 
 watch = WatchStep()
