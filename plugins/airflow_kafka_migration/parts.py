@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any, get_args
 
@@ -665,10 +666,14 @@ def _dag(loaded: LoadedPlan, purpose: str) -> DAG:
 
 
 def _schedule(plan: Plan, purpose: str) -> AssetOrTimeSchedule | CronTriggerTimetable | list[Asset] | None:
-    """When a DAG runs without being asked. A verification: at its times, and after a gate that announces its PASS."""
+    """When a DAG runs without being asked. A verification: at its times, and after a gate that announces its PASS.
+
+    A mirror begins as soon as its DAG is there and not paused; a drill waits for its time, when there is something to
+    practise on. Airflow by itself would begin either when its last time was not long ago.
+    """
     at = {MIRROR: plan.mirror.schedule, DRILL: plan.mirror.drill} if plan.mirror and plan.keeps_mirror else {}
     if (cron := at.get(purpose)) and not plan.decommissioned:
-        return CronTriggerTimetable(cron, timezone="UTC")
+        return CronTriggerTimetable(cron, timezone="UTC", run_immediately=purpose == MIRROR or timedelta())
     if purpose != VERIFY or plan.verify is None or plan.decommissioned:
         return None
     ended = [plan_asset(plan.plan)]

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -356,6 +357,29 @@ def test_mirror_that_is_kept_is_watched_one_run_after_the_other(dags_of: Callabl
     assert dag.get_task("gate").outlets == [], "nothing has moved that would have to be verified"
     watch = dag.get_task("watch")
     assert (watch.patience, watch.poll) == (0.0, 3.0), "it takes no worker's place"  # type: ignore[attr-defined]
+
+
+def test_mirror_begins_when_its_plan_is_there_and_a_drill_only_at_its_time(
+    dags_of: Callable[..., dict[str, DAG]],
+) -> None:
+    from airflow.serialization.serialized_objects import DagSerialization
+    from airflow.timetables.base import TimeRestriction
+
+    now = datetime.now(UTC)
+    # Both would have run a minute ago, and will again in an hour but one minute.
+    hourly = f"{(now - timedelta(minutes=1)).minute} * * * *"
+    mirror = f"connection: connect_target, schedule: '{hourly}', drill: '{hourly}'"
+    made = dags_of(shop("mirror") + f"mirror: {{{{{mirror}}}}}\n")
+    first = {}
+    for purpose in ("mirror", "drill"):
+        timetable = DagSerialization.from_dict(DagSerialization.to_dict(made[purpose])).timetable
+        info = timetable.next_dagrun_info(
+            last_automated_data_interval=None, restriction=TimeRestriction(None, None, catchup=False)
+        )
+        assert info is not None
+        first[purpose] = info.run_after
+    assert first["mirror"] <= now
+    assert first["drill"] > now
 
 
 def test_mirror_of_a_source_that_was_given_up_is_not_kept(dags_of: Callable[..., dict[str, DAG]]) -> None:

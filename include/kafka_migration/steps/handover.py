@@ -9,10 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
+from kafka_migration.clusters.client import Cluster
 from kafka_migration.errors import Refused
 from kafka_migration.findings import Finding, Status, accept
 from kafka_migration.groups.commits import committed, set_commits
-from kafka_migration.groups.describe import describe_groups
+from kafka_migration.groups.describe import Group, describe_groups
 from kafka_migration.mirror.anchors import Anchors, Pair, read_syncs
 from kafka_migration.mirror.handover import Mapped, Position, map_positions
 from kafka_migration.mirror.legs import Leg, Legs, rising, swapped
@@ -205,16 +206,25 @@ def _come_to_rest(
 
 def _await_left(run: Run, services: Sequence[str], groups: Iterable[str]) -> None:
     """Wait until no group has a member where this run leaves. Raises `Refused` naming those that are left."""
-    wanted = list(groups)
+    if members := _members(run.clusters.origin, list(groups)):
+        raise Refused(
+            f"{', '.join(services)} should have stopped, and its groups still have members on the {run.leaving}:"
+            f" {some(_named(members))}. Stop whoever uses the group there, then clear this task. Nothing was set."
+        )
+
+
+def _members(cluster: Cluster, groups: Sequence[str]) -> dict[str, Group]:
+    """Those of the groups that still have members when one that was killed would have been missed."""
     deadline = time.monotonic() + _LEAVES_WITHIN
-    while members := {g: d for g, d in describe_groups(run.clusters.origin, wanted).items() if d.active}:
+    while members := {g: d for g, d in describe_groups(cluster, groups).items() if d.active}:
         if time.monotonic() > deadline:
-            who = [f"{g}: {m.client_id} at {m.host}" for g, d in members.items() for m in d.members]
-            raise Refused(
-                f"{', '.join(services)} should have stopped, and its groups still have members on the {run.leaving}:"
-                f" {some(who)}. Stop whoever uses the group there, then clear this task. Nothing was set."
-            )
+            break
         time.sleep(0.1)
+    return members
+
+
+def _named(members: Mapping[str, Group]) -> list[str]:
+    return [f"{g}: {m.client_id} at {m.host}" for g, d in members.items() for m in d.members]
 
 
 def _map(
@@ -294,14 +304,13 @@ def _uncommitted(consumes: Consumes, offsets: Mapping[Which, Offsets], cutover: 
 
 
 def _set(run: Run, handed: Mapping[str, Offsets]) -> list[Change]:
-    """Set what is not set yet, of groups that nobody uses there. Raises `OffsetsRefused`."""
+    """Set what is not set yet, of groups that nobody uses there. Raises `OffsetsRefused`, `Refused`."""
     there = committed(run.clusters.destination, handed)
     missing = {
         group: {tp: offset for tp, offset in offsets.items() if there.get(group, {}).get(tp) != offset}
         for group, offsets in handed.items()
     }
-    # A group that has read on since an earlier attempt started its service is left where it is.
-    active = {g for g, d in describe_groups(run.clusters.destination, handed).items() if d.active}
+    active = _in_use(run, [group for group, offsets in missing.items() if offsets])
     todo = {group: offsets for group, offsets in missing.items() if offsets and group not in active}
     set_commits(run.clusters.destination, todo)
     return [
@@ -312,6 +321,25 @@ def _set(run: Run, handed: Mapping[str, Offsets]) -> list[Change]:
         )
         for group, offsets in sorted(todo.items())
     ]
+
+
+def _in_use(run: Run, groups: Sequence[str]) -> set[str]:
+    """Groups that read on there since an earlier attempt, or a person, started their service: they are left alone.
+
+    A cluster that was lost and has returned still counts the members that died with it, until their sessions end: that
+    is waited for. Raises `Refused` where others are left, whom nobody has started.
+    """
+    users = {group: [s.name for s in run.plan.services if group in s.groups] for group in groups}
+    seen = observe_all({name: run.controllers[name] for names in users.values() for name in names})
+    runs = {g for g, names in users.items() if any(seen[n].side is run.heading for n in names)}
+    by_hand = {g for g, names in users.items() if any(run.controllers[n].manual for n in names)}
+    members = _members(run.clusters.destination, [g for g in groups if g not in runs])
+    if strange := members.keys() - by_hand:
+        raise Refused(
+            f"{', '.join(sorted(strange))} should have no members on the {run.heading} yet, and still has some:"
+            f" {some(_named(members))}. Stop whoever uses the group there, then clear this task. Nothing was set."
+        )
+    return {g for g, d in describe_groups(run.clusters.destination, [*runs]).items() if d.active} | members.keys()
 
 
 def _findings(run: Run, mapped: Sequence[Mapped], when: str) -> list[Finding]:
