@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.recording import record_what_is_missing
 
 from demo.kafka import KafkaCluster
 
@@ -72,6 +73,7 @@ def _clusters(request: pytest.FixtureRequest) -> Iterator[Clusters]:
 def _started() -> Iterator[Clusters]:
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kafka-migration-tests-")))
+        record_what_is_missing(directory)
         pair = [KafkaCluster(name, directory / name) for name in ("source", "target")]
         with ThreadPoolExecutor(len(pair)) as pool:
             for future in [pool.submit(stack.enter_context, cluster) for cluster in pair]:

@@ -21,6 +21,7 @@ from typing import Self
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from demo import aot
 from demo.jars import DEFAULT_VERSION, java, kafka_classpath
 from demo.ports import free_ports
 from demo.processes import OwnedProcess
@@ -260,6 +261,7 @@ class KafkaCluster:
             f"-Xmx{self._heap}",
             "-XX:+UseSerialGC",
             "-XX:TieredStopAtLevel=1",  # a demo lives for minutes: the second compiler never earns its keep
+            *(aot.used(aot.BROKER) if self.version == DEFAULT_VERSION else ()),
             f"-Dlog4j2.configurationFile={folder / 'log4j2.properties'}",
             f"-Dlog4j.configuration=file:{folder / 'log4j.properties'}",
             "-cp",

@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.integration.scene import Daemon
 
+from demo import aot
 from demo.connect import LOG4J2
 from demo.jars import java, kafka_classpath
 from demo.ports import free_ports
@@ -77,6 +78,7 @@ def add_mirror_maker(daemon: Daemon, name: str, **env: str) -> MirrorMaker:
         "-Xmx512m",
         "-XX:+UseSerialGC",
         "-XX:TieredStopAtLevel=1",
+        *aot.used(aot.CONNECT),
         f"-Dlog4j2.configurationFile={folder}/{name}-log4j2.properties",
         "-cp",
         kafka_classpath(),

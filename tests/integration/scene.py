@@ -145,9 +145,12 @@ def supervised(folder: Path) -> Iterator[Daemon]:
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+    one = Daemon(folder)
     try:
         eventually((folder / "s.sock").exists, "supervisord's socket")
-        yield Daemon(folder)
+        yield one
+        one.stop_all()
+        process.kill()  # told to end it would first sleep a second
     finally:
         process.terminate()  # it stops its programs first
         process.wait(30)
@@ -174,6 +177,8 @@ class Town:
 
     def __exit__(self, *_: object) -> None:
         self.stop_all()
+        for bench in (self.source, self.target):
+            bench.forget(self.suffix)
 
     def named(self, name: str) -> str:
         return f"{name}-{self.suffix}"

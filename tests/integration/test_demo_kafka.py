@@ -16,7 +16,8 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 from tests.conftest import RunningCluster
 
-from demo import paths
+from demo import aot, paths
+from demo.jars import java, kafka_classpath
 from demo.kafka import KafkaCluster, KafkaClusterError
 
 
@@ -24,6 +25,16 @@ def test_source_and_target_are_two_clusters(source: RunningCluster, target: Runn
     ids = {_cluster_id(source.bootstrap_servers), _cluster_id(target.bootstrap_servers)}
     assert ids == {source.cluster_id, target.cluster_id}
     assert len(ids) == 2
+
+
+@pytest.mark.parametrize("program", [aot.BROKER, aot.CONNECT])
+def test_what_java_has_kept_of_a_start_can_be_used_by_the_next(source: RunningCluster, program: str) -> None:
+    """It goes on without, and is slow: here it may not."""
+    options = ["-XX:+UseSerialGC", "-XX:AOTMode=on", *aot.used(program)]
+    command = [str(java()), *options, "-cp", kafka_classpath(), "kafka.Kafka", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert any("AOTCache" in option for option in options)
 
 
 def test_topics_are_never_made_by_a_mere_look(source: RunningCluster, unique: Callable[[str], str]) -> None:

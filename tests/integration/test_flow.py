@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -32,6 +33,7 @@ from kafka_migration.steps.common import observe_all
 from kafka_migration.topics.describe import describe_topics
 
 _BUSINESS = 2_000
+_LOOK_EVERY = 0.3  # each look counts all that was ever written, beside the shop that is to write
 
 
 @dataclass(frozen=True)
@@ -178,8 +180,9 @@ def _look(run: Run, shop: Shop) -> Seen:
 
 def _wait_for_business(shop: Shop) -> None:
     before = count(shop.witness_directory, readers()).produced
-    wait_until(
-        lambda: count(shop.witness_directory, readers()).produced > before + _BUSINESS,
-        timeout=60,
-        what="the shop to do business",
-    )
+
+    def done() -> bool:
+        time.sleep(_LOOK_EVERY)
+        return count(shop.witness_directory, readers()).produced > before + _BUSINESS
+
+    wait_until(done, timeout=60, what="the shop to do business")

@@ -32,6 +32,7 @@ DAG = "orders.migrate"
 _ROOT = Path(__file__).parents[2]
 _ENDED = {"success", "failed"}
 _ANSWER_AFTER = 3.0  # as a person: Airflow can lose an answer that comes before it knows that the task waits
+_LOOK_EVERY = 0.5  # the API server that answers is the one that the tasks wait for
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Scene:
         parked: dict[str, float] = {}
 
         def over() -> bool:
+            time.sleep(_LOOK_EVERY)
             waiting = {task for task, state in self.states(run_id).items() if state == "awaiting_input"}
             for task in list(parked):
                 if task not in waiting:
@@ -153,6 +155,7 @@ def verified_after(scene: Scene) -> dict[str, Any]:
     runs: list[dict[str, Any]] = []
 
     def ended() -> bool:
+        time.sleep(_LOOK_EVERY)
         runs[:] = scene.client._call("GET", "/dags/orders.verify/dagRuns")["dag_runs"]
         return bool(runs) and all(run["state"] in _ENDED for run in runs)
 

@@ -261,6 +261,7 @@ def test_hold_that_somebody_takes_back_is_set_again_by_the_next_step(move: Move)
 
     def take_back() -> None:
         set_settings(move.town.target.cluster, {move.a.topic: {"retention.ms": "604800000"}})
+        eventually(lambda: retention() == "604800000", "what the controller has taken to be what a broker tells")
 
     def warned(report: StepReport) -> list[tuple[str, Status]]:
         assert retention() == "-1"

@@ -24,6 +24,7 @@ from demo.waiting import wait_until
 from demo.witness import WitnessCount, count, wait_until_complete
 
 _ENOUGH = 4_000
+_LOOK_EVERY = 0.3  # each look counts all that was ever written, beside the shop that is to write
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,10 @@ def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Closed]:
         shop = _prepared(cluster, directory)
         shop.start()
         try:
-            wait_until(lambda: _produced(shop) > _ENOUGH // 2, timeout=60, what="the shop to do business")
+            _await_produced(shop, _ENOUGH // 2)
             for service in SERVICES:
                 shop.restart(service.name)
-            wait_until(lambda: _produced(shop) > _ENOUGH, timeout=60, what="the shop to go on")
+            _await_produced(shop, _ENOUGH)
             backlog = _backlog(cluster, "analytics")
             shop.stop_producers()
             counted = wait_until_complete(shop.witness_directory, readers(), timeout=60, quiet=15)
@@ -112,12 +113,11 @@ def test_nothing_is_lost_though_the_broker_was_killed_and_the_processor_repeats_
         shop = _prepared(cluster, tmp_path)
         shop.start()
         try:
-            wait_until(lambda: _produced(shop) > _ENOUGH // 4, timeout=60, what="the shop to do business")
+            _await_produced(shop, _ENOUGH // 4)
             cluster.kill_broker(1)
             cluster.start_broker(1)
             cluster.wait_ready()
-            before = _produced(shop)
-            wait_until(lambda: _produced(shop) > before + _ENOUGH // 4, timeout=60, what="the shop to go on")
+            _await_produced(shop, _produced(shop) + _ENOUGH // 4)
             shop.stop_producers()
             counted = wait_until_complete(shop.witness_directory, readers(), timeout=120, quiet=60)
         finally:
@@ -153,8 +153,7 @@ def test_second_instances_read_another_cluster_beside_the_first_and_stop_with_th
             _copy(shop, "analytics", one, two)
             everyone = _groups_at(two, {"billing": 500, "fulfilment": 500, "analytics": 1_000})  # shipments as well
             wait_until(lambda: everyone <= _witnessed(shop), timeout=60, what="the second instances to read")
-            before = _produced(shop)
-            wait_until(lambda: _produced(shop) > before + 1_000, timeout=60, what="the first to go on")
+            _await_produced(shop, _produced(shop) + 1_000)
             status = shop.status()
             # The processor's two instances have one transactional id: neither has put the other out of work.
             assert {name: status[name].pid for name in firsts} == firsts
@@ -221,6 +220,16 @@ def _prepared(cluster: KafkaCluster, directory: Path) -> Shop:
     shop = Shop(directory / "shop", sockets)
     shop.prepare(cluster.bootstrap_servers)
     return shop
+
+
+def _await_produced(shop: Shop, number: int) -> None:
+    """More than that many messages."""
+
+    def done() -> bool:
+        time.sleep(_LOOK_EVERY)
+        return _produced(shop) > number
+
+    wait_until(done, timeout=60, what="the shop to do business")
 
 
 def _produced(shop: Shop) -> int:

@@ -10,8 +10,9 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, Message, Producer
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import NewTopic
 
 from kafka_migration.clusters.client import Cluster
@@ -25,11 +26,15 @@ _SILENT.propagate = False
 
 
 def eventually(condition: Callable[[], bool], what: str, timeout: float = 30.0) -> None:
-    """Return as soon as it holds; fail the test when it does not in time."""
-    deadline = time.monotonic() + timeout
+    """Return as soon as it holds; fail the test when it does not in time.
+
+    The longer it takes, the seldomer it looks: what is waited for runs on the same few cores.
+    """
+    began = time.monotonic()
     while not condition():
-        assert time.monotonic() < deadline, f"waited {timeout:.0f} s in vain for {what}"
-        time.sleep(0.01)
+        waited = time.monotonic() - began
+        assert waited < timeout, f"waited {timeout:.0f} s in vain for {what}"
+        time.sleep(min(0.01 + waited / 20, 0.1))
 
 
 def compacting_settings() -> dict[str, str]:
@@ -99,6 +104,20 @@ class Workbench:
         """Delete what lies before an offset, as retention does."""
         for future in self.cluster.admin.delete_records([tp.at(offset)]).values():
             future.result(timeout=30)
+
+    def forget(self, suffix: str) -> None:
+        """Delete every group and topic whose name has it: each look at all of them costs the tests that come later."""
+        admin = self.cluster.admin
+        groups = [one.group_id for one in admin.list_consumer_groups(request_timeout=30).result().valid]
+        topics = list(admin.list_topics(timeout=30).topics)
+        deletions: list[Any] = []
+        if mine := [group for group in groups if suffix in group]:
+            deletions += admin.delete_consumer_groups(mine, request_timeout=30).values()
+        if mine := [topic for topic in topics if suffix in topic]:
+            deletions += admin.delete_topics(mine, request_timeout=30).values()
+        for one in deletions:
+            with contextlib.suppress(KafkaException):  # a group that still has a member stays
+                one.result(timeout=60)
 
     def roll_segment(self, tp: TopicPartition) -> None:
         """What is appended after the time of a segment begins another: only former ones are ever compacted."""

@@ -264,7 +264,7 @@ def test_copies_of_history_are_named_as_mirrormaker_names_them() -> None:
     flow = Flow("orders", ["a.b"], cluster, there, prefixed=True, history=True)
     assert (flow.name, flow.copy_of("a.b")) == ("orders.history", "source.a.b")
     assert connector_config(flow, flow.topics)["replication.policy.class"].endswith("DefaultReplicationPolicy")
-    other = Flow("orders", ["a.b"], cluster, there, properties={"replication.policy.separator": "_"}, history=True)
+    other = Flow("orders", ["a.b"], cluster, there, properties={"replication.policy.separator": "_"}, prefixed=True)
     assert other.copy_of("a.b") == "source_a.b"
     moved = Flow("orders", ["a.b"], cluster, there)
     assert moved.copy_of("a.b") == "a.b"

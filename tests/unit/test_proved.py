@@ -6,6 +6,7 @@ import random
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import comb
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -186,6 +187,7 @@ class Remembering:
     """Of a run what remembering needs."""
 
     records: MemoryRecords = field(default_factory=MemoryRecords)
+    plan: Any = field(default_factory=lambda: SimpleNamespace(prefixed=False))
 
     def share(self, name: int | str, reached: int) -> None:
         """What a share of leg 0 has remembered on its way, or was killed with."""

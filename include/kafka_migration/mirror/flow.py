@@ -18,7 +18,8 @@ class Flow:
     `origin_client`, `destination_client`: what Connect needs to reach them beyond their addresses, as properties of the
     Java client. `properties`: the plan's own. `prefix`: what MirrorMaker's names of the clusters begin with.
     `prefixed`: the copies lie beside the topics and not in them, under names that begin with the origin's. `history`:
-    it copies what is stored, beside a move.
+    it copies what is stored, beside a move. `syncs_on_origin`: offset syncs are written to the origin, for whom the
+    destination may be lost to; MirrorMaker then knows that by another name, by which its topic of syncs is called.
     """
 
     plan: str
@@ -31,6 +32,7 @@ class Flow:
     prefix: str = ""
     prefixed: bool = False
     history: bool = False
+    syncs_on_origin: bool = False
 
     @property
     def name(self) -> str:
@@ -44,8 +46,14 @@ class Flow:
 
     @property
     def syncs_topic(self) -> str:
-        """MirrorMaker's own name for the topic of offset syncs, where that lies on the destination (measured)."""
-        return f"mm2-offset-syncs.{self.origin_alias}.internal"
+        """MirrorMaker's own name for the topic of offset syncs: that of the cluster on which it does not lie."""
+        alias = self.destination_alias if self.syncs_on_origin else self.origin_alias
+        return f"mm2-offset-syncs.{alias}.internal"
+
+    @property
+    def syncs_cluster(self) -> Cluster:
+        """The cluster on which that topic lies."""
+        return self.origin if self.syncs_on_origin else self.destination
 
     @property
     def origin_alias(self) -> str:
@@ -53,7 +61,8 @@ class Flow:
 
     @property
     def destination_alias(self) -> str:
-        return f"{self.prefix}{self.destination.side}"
+        # On one cluster there may be the syncs of either way: they must not share a topic.
+        return f"{self.prefix}{self.destination.side}" + ("-copies" if self.syncs_on_origin else "")
 
 
 def connector_config(flow: Flow, topics: Iterable[str]) -> dict[str, str]:
@@ -61,6 +70,7 @@ def connector_config(flow: Flow, topics: Iterable[str]) -> dict[str, str]:
     return {
         **connector_properties(flow.properties),
         **({"replication.policy.class": _PREFIXING} if flow.prefixed else {}),
+        **({"offset-syncs.topic.location": "source"} if flow.syncs_on_origin else {}),
         "source.cluster.alias": flow.origin_alias,
         "target.cluster.alias": flow.destination_alias,
         "source.cluster.bootstrap.servers": flow.origin.bootstrap_servers,

@@ -52,7 +52,7 @@ def sizes(flow: Flow) -> list[Finding]:
 
 def syncs(flow: Flow) -> list[Finding]:
     """Whether the topic of offset syncs, where there is one, keeps all of them."""
-    topic = describe_topics(flow.destination, [flow.syncs_topic]).get(flow.syncs_topic)
+    topic = describe_topics(flow.syncs_cluster, [flow.syncs_topic]).get(flow.syncs_topic)
     if topic is None or all(topic.settings[key] == value for key, value in KEEP_ALL.items()):
         return []
     return [

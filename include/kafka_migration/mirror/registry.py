@@ -74,4 +74,6 @@ def _flow(plan: Plan, mirror: Mirror, clusters: Clusters, side: Side, prefix: st
         mirror.properties,
         prefix,
         prefixed=plan.prefixed,
+        # Where groups that have read copies on the source go on is asked of the target, when the source is gone.
+        syncs_on_origin=plan.prefixed and side is Side.SOURCE,
     )

@@ -42,7 +42,7 @@ class MirrorRunner(Protocol):
 
     name: str
     syncs_topic: str
-    """The topic on the destination that tells which offset was copied to which."""
+    """The topic that tells which offset was copied to which: on the destination, of mirrors both ways on the target."""
 
     @property
     def watched(self) -> Watched:

@@ -16,7 +16,7 @@ KEEP_ALL: Mapping[str, str] = {"cleanup.policy": "delete", "retention.ms": "-1"}
 
 def keep_syncs(flow: Flow) -> None:
     """Make the topic that tells what was copied to where, where it is not there."""
-    cluster = flow.destination
+    cluster = flow.syncs_cluster
     if flow.syncs_topic in topic_names(cluster):
         return
     made = cluster.admin.create_topics(

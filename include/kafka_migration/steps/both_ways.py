@@ -2,6 +2,7 @@
 
 Each way is a leg like any other, so that what is proved of it is remembered and what ends it is known; the two never
 end each other. A copy is never copied on: by its name it counts as a copy on both sides, so no second level appears.
+Offset syncs of both ways lie on the target: by them it is told there where groups go on, when the source is gone.
 """
 
 from __future__ import annotations
@@ -127,7 +128,7 @@ class _Way:
         if last is None or last.ended:
             begin, onto = last.starts_next(run.heading) if last else ({}, {})
             number = len(legs.all())
-            ends_at = syncs_end(run.clusters.destination, self.mirror.syncs_topic)
+            ends_at = syncs_end(run.clusters.target, self.mirror.syncs_topic)
             last = legs.keep(Leg(number, run.heading, begin, onto, syncs_from=ends_at, ids=last.ids if last else {}))
         new = [tp for topic in here.values() for tp in topic.numbered() if tp not in last.begin]
         if not new:

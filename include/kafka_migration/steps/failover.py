@@ -27,10 +27,11 @@ from kafka_migration.plan.model import Service
 from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import Run
 from kafka_migration.sides import Side
-from kafka_migration.steps import repeats
+from kafka_migration.steps import both_places, repeats
 from kafka_migration.steps.back import controllers_answer
 from kafka_migration.steps.common import (
     FLOW,
+    exported_key,
     handover_key,
     observations_table,
     observe_all,
@@ -47,7 +48,7 @@ def look(run: Run) -> StepReport:
 
     Raises `FindingsFailed` where there is nothing to follow, `ClusterError` where the target does not answer.
     """
-    report = StepReport(findings=[*_not_yet(run), *_something_to_follow(run)])
+    report = StepReport(findings=_something_to_follow(run))
     stop_with(report, "looking at what is left")
     finished = run.current.finished
     if finished:
@@ -92,7 +93,7 @@ def stop(run: Run) -> StepReport:
     mirror.stop()
     changes = [Change(f"{mirror}", before, mirror.state())]
     copied = _copied(run, leg)
-    images = read_several(run.clusters.target, leg.begin, (Which.END,))[Which.END]
+    images = _ends(run, leg, Which.END)
     Legs(run.records).keep(replace(leg, end=copied, image=images))
     for stage in run.graph.stages:
         topics = set(topics_of_stage(run, run.current, stage))
@@ -131,6 +132,7 @@ def set_groups(run: Run) -> StepReport:
             current.set_idle(group, known.at.get(group, run.now()))
             current.keep(handover_key(group), to_json(mine))
         current.keep(_ANNOUNCED, announced(mapped))
+        _tell_external(run, leg)
     wanted = {group: current.note_offsets(handover_key(group)) for group in groups}
     there = committed(run.clusters.target, groups)
     active = {g: d for g, d in describe_groups(run.clusters.target, groups).items() if d.active}
@@ -213,7 +215,10 @@ def mapped_by(run: Run, leg: Leg, end: Mapping[TopicPartition, tuple[int, int]] 
     None where that is not known exactly: then nothing behind the last that the mirror has told is relied on.
     """
     known = positions.read(run.clusters.target, positions.topic_of(run.plan))
-    anchors = _anchors(run, leg, None if end is None or repeats.allowed(run) else end)
+    end = None if repeats.allowed(run) else end
+    if run.plan.prefixed:
+        return both_places.survived(run, known.commits, end)
+    anchors = _anchors(run, leg, end)
     images = {tp: end[tp][1] for tp in leg.begin} if end else _ends(run, leg)
     wanted = [
         Position(group, tp, known.commits.get(group, {}).get(tp, -1))
@@ -241,8 +246,11 @@ def so_far(run: Run, leg: Leg) -> dict[TopicPartition, tuple[int, int]]:
     return {tp: (at, images[tp]) for tp, at in copied.items()}
 
 
-def _ends(run: Run, leg: Leg) -> Offsets:
-    return read_several(run.clusters.target, leg.begin, (Which.STABLE,))[Which.STABLE]
+def _ends(run: Run, leg: Leg, which: Which = Which.STABLE) -> Offsets:
+    """By partition of the source, where its copies end."""
+    names = {tp: replace(tp, topic=runner(run).copy_of(tp.topic)) for tp in leg.begin}
+    ends = read_several(run.clusters.target, names.values(), (which,))[which]
+    return {tp: ends[name] for tp, name in names.items()}
 
 
 def _anchors(run: Run, leg: Leg, end: Mapping[TopicPartition, tuple[int, int]] | None) -> dict[TopicPartition, Anchors]:
@@ -292,20 +300,6 @@ def _users(run: Run, group: str) -> Sequence[Service]:
 
 def _told(mapped: Sequence[Survived]) -> str:
     return f"{sum(m.near for m in mapped):,} messages read again had all stopped where they were last seen"
-
-
-def _not_yet(run: Run) -> list[Finding]:
-    if not run.plan.prefixed:
-        return []
-    return [
-        Finding(
-            "failover-ways/all",
-            Status.FAIL,
-            "the plan copies both ways, under prefixed names",
-            "ways: one_way",
-            "not yet: move the services by hand; with both_ways each cluster has all messages under either name",
-        )
-    ]
 
 
 def _something_to_follow(run: Run) -> list[Finding]:
@@ -363,6 +357,22 @@ def _unmirrored(run: Run) -> list[Finding]:
     ]
 
 
+def _tell_external(run: Run, leg: Leg) -> None:
+    """For applications that keep their offsets themselves: which offset of the source is which of the target."""
+    anchors = _anchors(run, leg, None)
+    for group, consumes in run.plan.groups.items():
+        if consumes.offsets != "external":
+            continue
+        rows = [
+            f"{tp.topic},{tp.partition},{here},{there}"
+            for tp in sorted(anchors)
+            if tp.topic in consumes.topics
+            for here, there in anchors[tp].pairs
+        ]
+        file = run.leave(f"offsets-{group}.csv", "\n".join(["topic,partition,source,target", *rows]) + "\n")
+        run.current.keep(exported_key(group), {"file": file, "rows": len(rows)})
+
+
 def _of_groups(run: Run, mapped: Sequence[Survived]) -> list[Finding]:
     never = sorted({m.group for m in mapped} - {m.group for m in mapped if m.known is not None})
     external = sorted(g for g, c in run.plan.groups.items() if c.offsets == "external")
@@ -382,7 +392,7 @@ def _of_groups(run: Run, mapped: Sequence[Survived]) -> list[Finding]:
             Status.WARN,
             f"{group} keeps its offsets outside Kafka",
             "a group whose position was noted",
-            "set it by hand before its service starts: by time, or by the first column of the evidence's table",
+            "a task asks for it before its service starts, and names a table of offsets",
         )
         for group in external
     ]

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from kafka_migration.errors import Refused
 from kafka_migration.groups.describe import describe_groups
 from kafka_migration.offsets import TopicPartition
+from kafka_migration.purposes import FAILOVER
 from kafka_migration.report import Table
 from kafka_migration.run import Run
 from kafka_migration.services.controller import State
@@ -201,6 +202,8 @@ def external_offsets(run: Run, service: str) -> str | None:
     told = {c.group: exported(run.current, c.group) for c in run.plan.service(service).external}
     if not all(told.values()):
         raise Refused(f"{service} has no table of offsets yet; run the task `export_offsets` first")
+    if run.purpose == FAILOVER:
+        return _by_pairs(service, [kept["file"] for kept in told.values() if kept])
     here, there = run.leaving, run.heading
     text = (
         f"{service} keeps its offsets outside Kafka, and has stopped. Each offset that it has stored has to be set to"
@@ -222,6 +225,16 @@ def external_offsets(run: Run, service: str) -> str | None:
             ),
             _said("The rows, or the first of them:", Table("", shown_columns(run), rows)),
         ]
+    )
+
+
+def _by_pairs(service: str, files: Iterable[str]) -> str:
+    return (
+        f"{service} keeps its offsets outside Kafka, and the source cannot be read: each offset that it has stored has"
+        " to be set to the target's. For the offset X that it would read next of a partition: take the last row of it"
+        " whose `source` is at most X, and go on at its `target`; where there is none, at the first row's. Nothing is"
+        " skipped by that, and what lies between the row and X is read again. Only when all are set approve.\n\n"
+        + "\n".join(f"`{file}`" for file in files)
     )
 
 
