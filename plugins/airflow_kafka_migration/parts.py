@@ -658,8 +658,8 @@ def _dag(loaded: LoadedPlan, purpose: str) -> DAG:
         schedule=_schedule(plan, purpose),
         catchup=False,
         # A second run is not queued behind the first: it starts, and is refused with the first one's run id. One that
-        # verifies goes on where the one before it has ended.
-        max_active_runs=16 if purpose in LOCKING else 1,
+        # verifies goes on where the one before it has ended. One that watches is relieved by the next while it does.
+        max_active_runs=16 if purpose in LOCKING else 2 if purpose == MIRROR else 1,
         tags={"kafka migration", plan.scheme, *([BROKEN_NOTIFIERS] if broken_notifiers() else [])},
         params={name: params[name] for name in parameters(purpose, plan)},
     )

@@ -33,6 +33,7 @@ _SETTINGS = {
     "min.cleanable.dirty.ratio": "0.1",
 }
 _BROKERS_DEFAULT = -1
+_RECENT = 200  # records: who notes does so last of each look
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,22 @@ def make(cluster: Cluster, topic: str) -> list[Change]:
     return [Change(f"topic {topic} on the {cluster.side}", "absent", "made: one partition, compacted")]
 
 
+@dataclass(frozen=True, order=True)
+class Watcher:
+    """Who notes: since when, in seconds since the epoch, and as which run."""
+
+    since: float
+    run_id: str
+
+
 def note(
-    cluster: Cluster, topic: str, changed: Mapping[str, Offsets], ends: Offsets, copied: Offsets, at: float
+    cluster: Cluster,
+    topic: str,
+    changed: Mapping[str, Offsets],
+    ends: Offsets,
+    copied: Offsets,
+    at: float,
+    watcher: Watcher | None = None,
 ) -> None:
     """Write what has changed. `changed`: every group that was looked at, with those of its commits that are new.
 
@@ -83,7 +98,7 @@ def note(
     try:
         producer = Producer({**cluster.config, **settings, "linger.ms": 5})
         producer.list_topics(topic, timeout=CONNECT_TIMEOUT)
-        for key, value in _records(changed, ends, copied, at):
+        for key, value in _records(changed, ends, copied, at, watcher):
             while True:
                 try:
                     producer.produce(topic, value, key, partition=0, on_delivery=answered)
@@ -114,14 +129,30 @@ def read(cluster: Cluster, topic: str) -> Known:
     return _known({tuple(json.loads(key)): json.loads(value) for key, value in latest.items()})
 
 
+def newest_watcher(cluster: Cluster, topic: str) -> Watcher | None:
+    """The youngest of those who have noted last. Raises `ClusterError`."""
+    tp = TopicPartition(topic, 0)
+    offsets = read_several(cluster, [tp], (Which.START, Which.STABLE))
+    end = offsets[Which.STABLE][tp]
+    found: list[Watcher] = []
+
+    def heard(_: TopicPartition, message: Message) -> None:
+        if tuple(json.loads(message.key())) == _ENDS and (by := json.loads(message.value()).get("by")):
+            found.append(Watcher(*by))
+
+    each_visible(cluster, [OffsetRange(tp, max(offsets[Which.START][tp], end - _RECENT), end)], heard)
+    return max(found, default=None)
+
+
 def _records(
-    changed: Mapping[str, Offsets], ends: Offsets, copied: Offsets, at: float
+    changed: Mapping[str, Offsets], ends: Offsets, copied: Offsets, at: float, watcher: Watcher | None
 ) -> Iterator[tuple[bytes, bytes]]:
     """Commits first: what says when it was looked is written behind what was seen."""
     for group, offsets in changed.items():
         for tp, offset in sorted(offsets.items()):
             yield _key(group, tp.topic, tp.partition), _value({"offset": offset, "at": at})
-    told = {"at": at, "groups": sorted(changed), "ends": to_json(ends), "copied": to_json(copied)}
+    by = None if watcher is None else [watcher.since, watcher.run_id]
+    told = {"at": at, "by": by, "groups": sorted(changed), "ends": to_json(ends), "copied": to_json(copied)}
     yield _key(*_ENDS), _value(told)
 
 

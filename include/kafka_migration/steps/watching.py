@@ -1,4 +1,4 @@
-"""Step: watch a mirror that is kept until shortly before the next run of its DAG takes over.
+"""Step: watch a mirror that is kept until the next run of its DAG watches it.
 
 Each look asks how far copying is, sends a canary, and notes in the log of positions what groups have read: that is what
 a failover knows. It changes nothing of the plan's: what has to be set right is left to `prepare`, in a worker.
@@ -28,12 +28,12 @@ from kafka_migration.waiting import Look, Outcome
 STATE = "mirror/state"
 """The record that tells how the mirror was when it was last looked at."""
 
-_EARLY = 5.0  # seconds before the next run that the watch ends
+_LATE = 120.0  # seconds after the time of the next run for which it is waited for
 _LEAST = 30.0  # a watch is at least about as long
 
 
 class WatchStep:
-    """Watches until shortly before the next time of the plan's schedule. `args`: none."""
+    """Watches until a younger run does, or none has come in its time. `args`: none."""
 
     name = "the next run, which goes on watching"
 
@@ -64,6 +64,7 @@ class WatchStep:
             "plan": run.plan.plan,
             "flows": {side.value: _flow(run.headed(side), brought, log) for side in _kept(run)},
             "why": "",
+            "run": run.run_id,
             "until": _ends(run),
             "prepared": run.now(),
             "did": [*(as_told(f) for f in report.findings), *(_changed(c) for c in report.changes)],
@@ -156,7 +157,7 @@ def _gap(run: Run) -> float:
 
 
 def _ends(run: Run) -> float:
-    return _next(run, run.now() + _LEAST) - _EARLY
+    return _next(run, run.now() + _LEAST) + _LATE
 
 
 def _next(run: Run, after: float) -> float:
