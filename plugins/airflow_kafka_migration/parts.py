@@ -404,7 +404,7 @@ class Steps:
         return self._act("start_mirror", "keeping:start_mirror")
 
     def watch(self) -> Task:
-        """Looks after the mirror until shortly before the next run does."""
+        """Looks after the mirror until the next run does."""
         return self._wait("watch", "watching:watch", looks_every=_WATCHES_EVERY)
 
     def caught_up(self) -> Task:

@@ -16,6 +16,7 @@ from kafka_migration.checks.clusters import check_clusters
 from kafka_migration.checks.mirror import check_mirrors
 from kafka_migration.checks.scene import Scene, look_around
 from kafka_migration.checks.topics import check_topics
+from kafka_migration.checks.ways import check_ways
 from kafka_migration.errors import ClusterUnreachable, Refused
 from kafka_migration.findings import Finding, Status, accept
 from kafka_migration.mirror import positions
@@ -51,7 +52,7 @@ def preflight(run: Run) -> StepReport:
         return StepReport(why)
     with advising(run):
         scene = look_around(run, moves=False)
-        findings = [*check_clusters(scene), *check_topics(scene), *_mirrors(run), *_groups(scene)]
+        findings = [*check_clusters(scene), *check_topics(scene), *check_ways(scene), *_mirrors(run), *_groups(scene)]
     report = StepReport(
         tables=[_table(scene)],
         findings=accept(findings, run.plan.acceptances),
