@@ -56,6 +56,7 @@ def failback(steps: Steps) -> None:
         steps.stop_mirror(),
         [steps.switch_producers(), steps.move_readers(home)],
         steps.compare_content(),
+        there.compare_followed(),
         steps.evidence(),
         steps.gate(),
     )

@@ -463,6 +463,10 @@ class Steps:
         """Every copied message is compared with its original."""
         return self._act("compare_content", "content:compare")
 
+    def compare_followed(self) -> Task:
+        """What had been copied until the failover is compared, as far as no verification has done it."""
+        return self._act("compare_followed", "content:compare_followed")
+
     def start_history(self) -> Task | None:
         """What is stored begins to be copied under prefixed names, where the plan says so."""
         return self._act("start_history", "history:start") if self._plan.history else None

@@ -459,9 +459,9 @@ def test_failback_finds_the_tail_before_anything_comes_home_and_hands_over_behin
         *("preflight", "begin", "tail", "start_mirror", "caught_up", "past_failover", "rehearse", "approve_handover"),
         *("stop_writers", "cutover", "stop_mirror", "switch_producers.api"),
         *("depot.handover", "depot.consuming", "books.handover", "books.consuming"),
-        *("compare_content", "evidence", "gate"),
+        *("compare_content", "compare_followed", "evidence", "gate"),
     ]
-    assert headings(dag)["target"] == {"tail"}, "the plan's own mirror copies it"
+    assert headings(dag)["target"] == {"tail", "compare_followed"}, "the plan's own mirror copies it"
     assert dags.keys() == {"mirror", "verify", "failover", "failback", "drill"}, "nothing migrates"
 
 

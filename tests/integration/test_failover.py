@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import RunningCluster
 from tests.integration.copying import visible
 from tests.integration.scene import Daemon, MirroredLife, Town, found, until_done
-from tests.integration.workbench import eventually
+from tests.integration.workbench import Workbench, eventually
 
 from demo.connect import ConnectWorker
 from demo.kafka import KafkaCluster
@@ -122,6 +122,7 @@ class Kept:
     def returns(self) -> None:
         self.cluster.start()
         self.cluster.wait_ready()
+        self.town.source = Workbench(self.cluster.bootstrap_servers)  # each task of a run has clients of its own
 
     def values(self, tp: TopicPartition, side: Side) -> list[int]:
         return [int(m.value()) for m in visible(self.town.bench(side), tp)]
@@ -185,6 +186,7 @@ def come_back(run: Run, life: MirroredLife) -> dict[str, StepReport]:
     for unit in run.graph.readers:
         handover.hand_over(run, unit=unit.name)
     reports["content"] = content.compare(run)
+    reports["before"] = content.compare_followed(run.headed(Side.TARGET))
     reports["end"] = closing.closing_look(run)
     assert [f.id for f in reports["end"].findings if f.stops] == []
     closing.finish(run)
@@ -222,6 +224,7 @@ def test_nothing_is_lost_over_a_failover_and_the_way_back_and_no_more_is_repeate
     assert kept.values(kept.a, Side.TARGET)[:11] == list(range(11)), "nothing was mixed in"
     reports = come_back(kept.run("back", FAILBACK), kept.life)
     assert reports["tail"].data["tail"]["messages"] == 4 + 4
+    assert reports["before"].data["compared"]["messages"] == 11 + 11, "all that was copied until the failover"
     assert {f.id for f in reports["look"].findings if f.id.startswith("tail/")} == {f"tail/{kept.a}", f"tail/{kept.b}"}
     kept.life.turns(2)
     kept.life.finish()

@@ -57,7 +57,7 @@ RESERVED = frozenset(
     consumers coverage evidence gate first seconds keeping_up approve_rollback begin forth source_point
     hold_retention start_mirror caught_up rehearse approve_handover stop_writers stop_mirror handover
     verify_synchronisation compare_content lift_holds drift ranges compare proof suites stop_by_hand start_history
-    stop_history history watch approve_failover stop_flow set_groups services tail past_failover drill
+    stop_history history watch approve_failover stop_flow set_groups services tail past_failover drill compare_followed
     """.split()  # noqa: SIM905 - a list of words reads better
 )
 NOT_YET_KEYS: Mapping[str, tuple[str, ...]] = {

@@ -15,6 +15,7 @@ from kafka_migration.steps import copies, differing, holding, remade, repeats
 from kafka_migration.steps.both_ways import way
 from kafka_migration.steps.common import stop_with
 from kafka_migration.steps.mirroring import leg_of
+from kafka_migration.steps.tail import followed
 from kafka_migration.verification.content import ContentResult, Kind, RangePair, judge_content
 from kafka_migration.verification.content_expectations import judge_counts
 from kafka_migration.verification.proved import Proved
@@ -39,6 +40,21 @@ def compare(run: Run) -> StepReport:
         return StepReport("nothing was copied that could be compared")
     report = _compared(run, leg, holding.renewed(run))
     current.keep("compared", report.data["compared"])
+    return report
+
+
+def compare_followed(run: Run) -> StepReport:
+    """Of a failback: compare what had been copied to the target until it was followed there. Heads for the target.
+
+    What a verification has proved before is not read again. Raises `FindingsFailed` naming the first differences.
+    """
+    leg = followed(run)
+    if run.dry_run or leg is None:
+        return StepReport("would compare what had been copied until the failover")
+    if run.way_back.finished:
+        return StepReport(f"nothing to do: run {run.way_back.finished['run_id']} has come back")
+    report = _compared(replace(run, documents=None), leg, [])
+    del report.data["content"]  # rows of the other direction: the evidence has those of what came home
     return report
 
 

@@ -44,6 +44,12 @@ class Stretch:
 Tail = dict[TopicPartition, Stretch]
 
 
+def followed(run: Run) -> Leg | None:
+    """What the failover ended: the last leg to the target."""
+    there = [leg for leg in Legs(run.records).all() if leg.heading is Side.TARGET]
+    return there[-1] if there and there[-1].ended else None
+
+
 def something_to_return_from(run: Run) -> list[Finding]:
     """Whether there was a failover that has come so far that services may have followed."""
     last = Legs(run.records).last()
@@ -128,7 +134,7 @@ class TailStep(StopStep):
         return run.plan.mirror.timeout if run.plan.mirror else 0.0
 
     def prepare(self, run: Run, args: Mapping[str, Any]) -> dict[str, Any]:
-        leg = _followed(run)
+        leg = followed(run)
         if run.dry_run or leg is None or run.way_back.finished:
             return {"mirror": None}
         found = known(run)
@@ -194,7 +200,7 @@ class PastStep:
         return run.plan.drain.timeout
 
     def prepare(self, run: Run, args: Mapping[str, Any]) -> dict[str, Any]:
-        found, leg = known(run), _followed(run.headed(Side.TARGET))
+        found, leg = known(run), followed(run.headed(Side.TARGET))
         if run.dry_run or not found or not _messages(found) or leg is None or run.way_back.finished:
             return {"groups": {}, "images": {}}
         images = {tp: at for tp, at in (leg.image or {}).items() if tp in found and found[tp].messages}
@@ -230,12 +236,6 @@ class PastStep:
 
     def settle(self, run: Run, brief: Mapping[str, Any], look: Look) -> StepReport:
         return StepReport(look.lines[0] if look.lines else "nothing to wait for")
-
-
-def _followed(run: Run) -> Leg | None:
-    """What the failover ended: the last leg to the target."""
-    there = [leg for leg in Legs(run.records).all() if leg.heading is Side.TARGET]
-    return there[-1] if there and there[-1].ended else None
 
 
 def _messages(found: Tail) -> int:
