@@ -66,6 +66,7 @@ _EXACT = "what is copied must be exactly what is visible on the origin, once"
 _KEPT = "without it a handover cannot tell which message of the destination is which of the origin"
 _TARGET_ONLY = "nothing is written to the cluster that is copied from"
 _RATE = "measured with the other sizes here: twice to nearly three times the rate of the defaults"
+_LOST = "a connector stops only when what it asks a lost source has ended: 53 s by default, measured"
 _POLICY = "replication.policy.class"
 _BY_WAYS = "is said by mirror: ways"
 _CLUSTERS = "the Airflow connections that the plan names under source: and target:"
@@ -173,6 +174,10 @@ PROPERTIES: tuple[Property, ...] = (
     Property("source.consumer.max.partition.fetch.bytes", Kind.NUMBER, "1048576", _S, "bytes", "8388608", _RATE),
     Property("consumer.poll.timeout.ms", Kind.NUMBER, "1000", _S, "how long one read waits"),
     Property("admin.timeout.ms", Kind.INTERVAL, "60000", _S, "of looking for topics"),
+    Property("source.admin.request.timeout.ms", Kind.NUMBER, "30000", _S, "of a question to the source", "10000",
+             _LOST),
+    Property("source.admin.default.api.timeout.ms", Kind.NUMBER, "60000", _S, "of a question with all its tries",
+             "10000", _LOST),
 )  # fmt: skip
 
 _BY_NAME: Mapping[str, Property] = {p.name: p for p in PROPERTIES}
