@@ -315,6 +315,16 @@ def _something_to_follow(run: Run) -> list[Finding]:
                 f"run {run.plan.plan}.mirror; without it there is nothing on the target to follow",
             )
         ]
+    if run.current.finished and run.way_back.note("copies") is not None and not run.way_back.finished:
+        return [
+            Finding(
+                "failover-nothing/all",
+                Status.FAIL,
+                "a failback has begun, and has not come to its end: some services may be on the source again",
+                "services that are all on the source",
+                f"finish {run.plan.plan}.failback when the source is back, or move those services by hand",
+            )
+        ]
     return [Finding("failover-nothing/all", Status.PASS, f"{len(leg.begin)} partitions are mirrored")]
 
 
@@ -352,17 +362,20 @@ def _unmirrored(run: Run) -> list[Finding]:
             Status.WARN,
             seen,
             "everything copied",
-            "a failback finds all of it, message by message, and deals with it as `mirror.tail` says",
+            "a failback finds all of it, message by message, and "
+            + ("lets it be copied under its own name" if run.plan.prefixed else "deals with it as `mirror.tail` says"),
         )
     ]
 
 
 def _tell_external(run: Run, leg: Leg) -> None:
     """For applications that keep their offsets themselves: which offset of the source is which of the target."""
-    anchors = _anchors(run, leg, None)
-    for group, consumes in run.plan.groups.items():
-        if consumes.offsets != "external":
-            continue
+    external = {group: c for group, c in run.plan.groups.items() if c.offsets == "external"}
+    if run.plan.prefixed:
+        both_places.tell_external(run, external)
+        return
+    anchors = _anchors(run, leg, None) if external else {}
+    for group, consumes in external.items():
         rows = [
             f"{tp.topic},{tp.partition},{here},{there}"
             for tp in sorted(anchors)
