@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 from tests.conftest import RunningCluster
-from tests.integration.scene import Daemon, MirroredLife, Town, found
+from tests.integration.scene import Daemon, MirroredLife, Town, found, until_done
 from tests.integration.workbench import eventually
 
 from demo.connect import ConnectWorker
 from demo.kafka import KafkaCluster
+from kafka_migration.errors import FindingsFailed
 from kafka_migration.findings import Status
 from kafka_migration.groups.commits import committed, set_commits
 from kafka_migration.mirror import positions
+from kafka_migration.mirror.legs import Legs
 from kafka_migration.mirror.rest import Connect, ConnectAccess
 from kafka_migration.offsets import OffsetRange, TopicPartition, Which, read_offsets
 from kafka_migration.plan.model import Plan
-from kafka_migration.purposes import FAILOVER, MIRROR
+from kafka_migration.purposes import DRILL, FAILBACK, FAILOVER, MIRROR
 from kafka_migration.report import StepReport
 from kafka_migration.run import Run
 from kafka_migration.sides import Side
-from kafka_migration.steps import closing, failover, handover, keeping, switch
+from kafka_migration.steps import (
+    bringing,
+    closing,
+    content,
+    drill,
+    failover,
+    handover,
+    keeping,
+    mirroring,
+    switch,
+)
+from kafka_migration.steps.both_copied import copied
 from kafka_migration.steps.common import FLOW
 from kafka_migration.visible import each_visible
 
@@ -183,6 +196,31 @@ def fail_over(run: Run) -> dict[str, StepReport]:
     return reports
 
 
+def come_home(run: Run, ways: Ways, meanwhile: Callable[[], object] | None = None) -> dict[str, StepReport]:
+    """The steps of the DAG, in its order. `meanwhile`: what goes on while services are handed over."""
+    there, turn = run.headed(Side.TARGET), None if run.dry_run else ways.life.turn
+    reports = {"look": bringing.look(run), "begin": bringing.begin(run)}
+    mirroring.start(run)
+    for way in (run, there):
+        until_done(mirroring.caught_up, way, 60, turn)
+    reports["rehearse"] = handover.rehearse(run)
+    handover.stop_writers(run)
+    for way in (run, there):
+        until_done(copied, way, 60)
+    for unit in run.graph.producers:
+        switch.switch_producers(run, unit=unit.name)
+    for unit in run.graph.readers:
+        if meanwhile:
+            meanwhile()
+        reports[unit.name] = handover.hand_over(run, unit=unit.name)
+    for way in (run, there):
+        reports[f"content to the {way.heading}"] = content.compare(way)
+    reports["end"] = closing.closing_look(run)
+    assert [f.id for f in reports["end"].findings if f.stops] == []
+    closing.finish(run)
+    return reports
+
+
 def test_groups_of_both_names_skip_nothing_over_a_failover_and_repeat_no_more_than_was_told(ways: Ways) -> None:
     g2, g3 = ways.town.named("g2"), ways.town.named("g3")
     ways.life.turns(6)
@@ -195,8 +233,8 @@ def test_groups_of_both_names_skip_nothing_over_a_failover_and_repeat_no_more_th
     ways.copied()
     ways.life.turns(2)  # what groups read from here on nobody has noted
     ways.copied()
-    ways.others_write(3)
     ways.dies_with_a_tail()
+    ways.others_write(3)
     dry = ways.run("dry", FAILOVER, dry_run=True)
     for step in (failover.look, failover.stop, failover.set_groups):
         step(dry)
@@ -227,3 +265,86 @@ def test_groups_of_both_names_skip_nothing_over_a_failover_and_repeat_no_more_th
     assert ways.values(copy_of(Side.SOURCE, ways.a), Side.TARGET) == before_return, "nothing is mixed in"
     assert "stands back" in keeping.start_mirror(ways.run("kept", MIRROR)).summary
     assert run.records.get(FLOW)
+
+    before = ways.town.state(ways.plan)
+    come_home(ways.run("dry", FAILBACK, dry_run=True), ways)
+    assert (ways.town.state(ways.plan), run.mirrors[Side.TARGET].state()) == (before, "STOPPED")
+    repeated = {group: ways.repeated(group) for group in (g2, g3)}
+    reports = come_home(ways.run("back", FAILBACK), ways)
+    tails = {f.id: f.seen for f in reports["look"].findings if f.id.startswith("tail/")}
+    assert tails.keys() == {f"tail/{ways.a}", f"tail/{ways.b}"}
+    assert reports["begin"].data["tail"]["messages"] == 4 + 4
+    assert not [f for key in ("two", "three") for f in reports[key].findings if f.status is not Status.PASS]
+    before = ways.town.state(ways.plan)
+    come_home(ways.run("home again", FAILBACK), ways)
+    assert ways.town.state(ways.plan) == before
+    ways.others_write(2)
+    ways.life.turns(3)
+    ways.copied()
+    ways.life.finish()
+    for (group, topic), read in ways.life.read.items():
+        assert set(read) == set(ways.life.written[topic]), f"{group} on {topic}: also what had not been copied"
+    assert {group: ways.repeated(group) for group in (g2, g3)} == repeated, "coming home repeats nothing"
+    assert run.records.get(FLOW) is None
+    states = {side: run.mirrors[side].state() for side in Side}
+    assert states == dict.fromkeys(Side, "RUNNING"), "both are kept"
+    ways.start()
+    for side in Side:
+        own = ways.values(ways.a, side)
+        assert ways.values(copy_of(side, ways.a), side.other) == own, "copied once, in order, under its own name"
+    assert [leg.heading for leg in Legs(run.records).all()] == [Side.TARGET, Side.SOURCE, Side.TARGET]
+
+
+def test_services_come_home_while_others_go_on_writing_there_and_by_attempts_that_were_interrupted(ways: Ways) -> None:
+    ways.life.turns(4)
+    ways.others_write(3)
+    ways.copied()
+    ways.life.turns(1)
+    ways.copied()
+    ways.note()
+    fail_over(ways.run("over", FAILOVER))  # declared lost: it answers
+    ways.life.turns(2)
+    first = ways.run("back", FAILBACK)
+    bringing.look(first)
+    bringing.begin(first)
+    mirroring.start(first)
+    with pytest.raises(FindingsFailed, match="a failback has begun"):
+        failover.look(ways.run("over again", FAILOVER))
+    handover.stop_writers(first)
+    ways.life.idle |= set(ways.plan.groups)  # they stand in the middle of what is there
+    ways.others_write(4)
+    come_home(ways.run("back again", FAILBACK), ways, lambda: ways.others_write(1))
+    ways.life.idle.clear()
+    ways.life.turns(2)
+    ways.copied()
+    ways.life.finish()
+    for (group, topic), read in ways.life.read.items():
+        assert Counter(read) == Counter(ways.life.written[topic]), f"{group} on {topic}: nobody was lost"
+
+
+def test_drill_of_both_names_is_judged_by_the_source_and_leaves_no_trace(ways: Ways) -> None:
+    g2 = ways.town.named("g2")
+    ways.life.turns(4)
+    ways.others_write(4)
+    ways.copied()
+    ways.life.turns(2)
+    ways.copied()
+    ways.note()
+    ways.life.turns(3)
+    ways.others_write(3)
+    ways.copied()
+    before = ways.town.state(ways.plan)
+    run = ways.run("drill", DRILL)
+    assert not any(f.stops for f in drill.look(run).findings)
+    report = drill.drill(run)
+    told = report.data["drill"]
+    assert told["unmirrored"] == 0
+    skips = found(report, "drill-skips/none")
+    assert (skips.status, skips.seen) == (Status.PASS, "of 6 positions that the source could prove none skips")
+    assert 3 <= told["again"][g2] <= report.data["announced"][g2], "it has read three messages since it was noted"
+    assert ways.town.state(ways.plan) == before
+    topic, ahead = positions.topic_of(ways.plan), {g2: {copy_of(Side.TARGET, ways.a): 4, ways.a: 0}}
+    positions.note(ways.town.target.cluster, topic, ahead, {}, {}, 1.0)
+    set_commits(ways.town.source.cluster, {g2: {copy_of(Side.TARGET, ways.a): 0}})  # somebody has wound it back since
+    with pytest.raises(FindingsFailed, match=f"drill-skips/{g2}/{ways.a}"):
+        drill.drill(ways.run("wound back", DRILL))

@@ -45,7 +45,10 @@ def start(run: Run) -> StepReport:
     both = [_Way.of(run.headed(side)) for side in run.plan.ways]
     if run.dry_run:
         return StepReport("would start " + " and ".join(str(one.mirror) for one in both))
-    open_pass(run.records)
+    if not run.returning:
+        open_pass(run.records)
+    elif run.way_back.finished:
+        return StepReport("nothing to do: both mirrors have gone on")
     check_window(run, "starting the mirror")
     report, told = StepReport(), []
     names, _ = choose(run.plan.topics, run.plan, topic_names(run.clusters.source))

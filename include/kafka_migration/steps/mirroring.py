@@ -299,7 +299,8 @@ class StopStep:
             OffsetRange(tp, max(known[tp], progress.positions.get(tp, known[tp]), starts[tp]), end)
             for tp, end in ends.items()
         ]
-        behind = {tp for tp, seen in first_visible(clusters.origin, left).items() if seen.first is not None}
+        seen = first_visible(clusters.origin, left)
+        behind = {tp for tp, one in seen.items() if one.first is not None or not one.complete}
         if behind:
             offsets = sum(r.end - r.start for r in left if r.partition in behind)
             line = f"{offsets:,} offsets left on {some(sorted(behind))}"

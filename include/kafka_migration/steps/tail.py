@@ -46,8 +46,7 @@ Tail = dict[TopicPartition, Stretch]
 
 def something_to_return_from(run: Run) -> list[Finding]:
     """Whether there was a failover that has come so far that services may have followed."""
-    last = Legs(run.records).last()
-    if last is not None and last.ended:
+    if followed(run) is not None or run.way_back.note("copies") is not None:
         return []
     return [
         Finding(
@@ -58,6 +57,12 @@ def something_to_return_from(run: Run) -> list[Finding]:
             "there is nothing to come back from",
         )
     ]
+
+
+def followed(run: Run) -> Leg | None:
+    """What the failover ended: the last leg to the target; None while that copies."""
+    there = [leg for leg in Legs(run.records).all() if leg.heading is Side.TARGET]
+    return there[-1] if there and there[-1].ended else None
 
 
 def check(run: Run, leg: Leg) -> list[Finding]:
@@ -77,7 +82,9 @@ def check(run: Run, leg: Leg) -> list[Finding]:
         ]
     found = known(run) or measure(run, leg)
     then = (
-        "it is copied to the target before anything else, behind what is there"
+        "it is copied under its own name as soon as the mirror goes on, and groups read it"
+        if run.plan.prefixed
+        else "it is copied to the target before anything else, behind what is there"
         if copies(run)
         else "it stays on the source, and no group reads it; `mirror.tail: copy` would copy it to the target first"
     )
@@ -113,6 +120,20 @@ def measure(run: Run, leg: Leg) -> Tail:
     return {r.partition: Stretch(r.start, r.end, seen[r.partition].count) for r in ranges}
 
 
+def keep(run: Run, leg: Leg) -> Tail:
+    """The tail, measured and recorded by the first attempt of this failback."""
+    found = known(run)
+    if found is None:
+        found = measure(run, leg)
+        run.way_back.keep(_FOUND, {str(tp): [s.begin, s.end, s.messages] for tp, s in found.items()})
+    return found
+
+
+def told_apart(found: Tail) -> dict[str, Any]:
+    """For the evidence: a tail that is copied under a name of its own."""
+    return {**_told(found, {}, {}), "copied": True, "apart": True}
+
+
 def known(run: Run) -> Tail | None:
     """The tail, as the first attempt of this failback has found it."""
     kept = run.way_back.note(_FOUND)
@@ -128,13 +149,10 @@ class TailStep(StopStep):
         return run.plan.mirror.timeout if run.plan.mirror else 0.0
 
     def prepare(self, run: Run, args: Mapping[str, Any]) -> dict[str, Any]:
-        leg = _followed(run)
+        leg = followed(run)
         if run.dry_run or leg is None or run.way_back.finished:
             return {"mirror": None}
-        found = known(run)
-        if found is None:
-            found = measure(run, leg)
-            run.way_back.keep(_FOUND, {str(tp): [s.begin, s.end, s.messages] for tp, s in found.items()})
+        found = keep(run, leg)
         if not copies(run) or run.way_back.note(_COPIED) is not None or not _messages(found):
             return {"mirror": None}
         if run.way_back.note(f"{_COPIED}/onto") is None:
@@ -194,7 +212,7 @@ class PastStep:
         return run.plan.drain.timeout
 
     def prepare(self, run: Run, args: Mapping[str, Any]) -> dict[str, Any]:
-        found, leg = known(run), _followed(run.headed(Side.TARGET))
+        found, leg = known(run), followed(run.headed(Side.TARGET))
         if run.dry_run or not found or not _messages(found) or leg is None or run.way_back.finished:
             return {"groups": {}, "images": {}}
         images = {tp: at for tp, at in (leg.image or {}).items() if tp in found and found[tp].messages}
@@ -230,12 +248,6 @@ class PastStep:
 
     def settle(self, run: Run, brief: Mapping[str, Any], look: Look) -> StepReport:
         return StepReport(look.lines[0] if look.lines else "nothing to wait for")
-
-
-def _followed(run: Run) -> Leg | None:
-    """What the failover ended: the last leg to the target."""
-    there = [leg for leg in Legs(run.records).all() if leg.heading is Side.TARGET]
-    return there[-1] if there and there[-1].ended else None
 
 
 def _messages(found: Tail) -> int:
