@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from kafka_migration.checks.mirror import check_mirrors
 from kafka_migration.findings import Finding, Status, accept
 from kafka_migration.mirror.legs import Legs
 from kafka_migration.offsets import OffsetRange, Offsets, TopicPartition, Which, read_several
@@ -205,8 +206,7 @@ def _copy_back(run: Run) -> Iterable[Finding]:
 
 def _both_ways_again(run: Run) -> Iterable[Finding]:
     """What keeps both mirrors from going on where they are; and what had not been copied when the source was lost."""
-    for side in run.plan.ways:
-        yield from run.mirrors[side].check()
+    yield from check_mirrors(run.headed(Side.TARGET))
     there = [leg for leg in Legs(run.records).all() if leg.heading is Side.TARGET and leg.ended]
     if there:
         yield from tail.check(run, there[-1])
