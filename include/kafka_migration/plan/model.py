@@ -58,7 +58,7 @@ RESERVED = frozenset(
     hold_retention start_mirror caught_up rehearse approve_handover stop_writers stop_mirror handover
     verify_synchronisation compare_content lift_holds drift ranges compare proof suites stop_by_hand start_history
     stop_history history watch approve_failover stop_flow set_groups services tail past_failover drill copied
-    there_caught_up there_copied there_compare_content
+    there_caught_up there_copied
     """.split()  # noqa: SIM905 - a list of words reads better
 )
 NOT_YET_KEYS: Mapping[str, tuple[str, ...]] = {

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from kafka_migration.findings import Finding, accept
-from kafka_migration.mirror.legs import Leg, Legs
+from kafka_migration.mirror.legs import Leg
 from kafka_migration.offsets import TopicPartition
 from kafka_migration.report import StepReport, Table
 from kafka_migration.run import Run
@@ -22,42 +22,23 @@ from kafka_migration.verification.suite import data_docs_page
 
 
 def compare(run: Run) -> StepReport:
-    """Compare what was copied, up to the cutover point; of a mirror that goes on, as far as it has come.
-
-    Raises `FindingsFailed` naming the first differences.
+    """Compare what was copied, up to the cutover point. Raises `FindingsFailed` naming the first differences.
 
     What a verification has proved while the mirror ran is not read again. A pass that has finished keeps the result
     that it was finished with: since then either side may have deleted.
     """
     if run.dry_run:
         return StepReport("would compare every copied message with its original")
-    current = run.way_back if run.returning else run.current
-    key = f"{way(run)}compared"
+    current = run.current
     if current.finished:
-        known = current.note(key) or {}
+        known = current.note("compared") or {}
         told = f"{known.get('messages', 0):,} messages, compared by run {current.finished['run_id']}"
         return StepReport(f"nothing to do: {told}", data={"compared": known})
-    report = _all_compared(run)
-    if report is None:
-        return StepReport("nothing was copied that could be compared")
-    current.keep(key, report.data["compared"])
-    return report
-
-
-def _all_compared(run: Run) -> StepReport | None:
-    """What this pass has copied. With both ways the last leg, as far as it has come, and what it was begun behind."""
     leg = leg_of(run)
-    if leg is None or not (leg.ended or run.plan.prefixed):
-        return None
+    if leg is None or not leg.ended:
+        return StepReport("nothing was copied that could be compared")
     report = _compared(run, leg, holding.renewed(run))
-    before = [one for one in Legs(run.records).all() if one.heading is leg.heading and one.number < leg.number]
-    if run.plan.prefixed and before:
-        former = _compared(run, before[-1], [])
-        report.summary = f"{former.summary} up to the failover; {report.summary} since"
-        report.tables += former.tables
-        report.findings += former.findings
-        report.data["content"] += former.data["content"]
-        report.data["compared"] = both(former.data["compared"], report.data["compared"])
+    current.keep("compared", report.data["compared"])
     return report
 
 
@@ -115,12 +96,6 @@ def totals(results: Mapping[TopicPartition, ContentResult]) -> dict[str, Any]:
         "repeated": sum(r.counts[Kind.REPEATED] for r in results.values()),
         "first": next((str(d) for r in results.values() for d in r.differences), None),
     }
-
-
-def both(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """The totals of two together."""
-    summed = {key: one[key] + other[key] for key in ("messages", "partitions", "differences", "repeated")}
-    return {**summed, "first": one["first"] or other["first"]}
 
 
 def entries(

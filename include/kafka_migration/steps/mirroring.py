@@ -56,7 +56,9 @@ def leg_of(run: Run) -> Leg | None:
 
     Of a mirror that copies both ways what it copies to where this run is headed.
     """
-    number = run.current.note(both_ways.LEGS[run.heading] if run.plan.prefixed else _LEG)
+    if run.plan.prefixed:
+        return both_ways.last_leg(run)
+    number = run.current.note(_LEG)
     return None if number is None else Legs(run.records).all()[number]
 
 
