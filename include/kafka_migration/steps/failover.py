@@ -22,7 +22,7 @@ from kafka_migration.mirror.handover import Position
 from kafka_migration.mirror.legs import Leg, Legs, rising
 from kafka_migration.mirror.without_origin import Survived, places
 from kafka_migration.offsets import Offsets, TopicPartition, Which, read_several, to_json
-from kafka_migration.passes import some
+from kafka_migration.passes import last_pass, open_pass, some
 from kafka_migration.plan.model import Service
 from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import Run
@@ -33,6 +33,7 @@ from kafka_migration.steps.common import (
     FLOW,
     exported_key,
     handover_key,
+    moved_topics,
     observations_table,
     observe_all,
     stop_with,
@@ -87,6 +88,7 @@ def stop(run: Run) -> StepReport:
         return StepReport(
             "nothing to do: the mirror has ended, and stays stopped", data={"image": to_json(_image(leg))}
         )
+    _open(run)
     run.records.set(FLOW, "failed over")  # first: the runs that look after the mirror must not start it again
     mirror = runner(run)
     before = mirror.state()
@@ -227,6 +229,14 @@ def mapped_by(run: Run, leg: Leg, end: Mapping[TopicPartition, tuple[int, int]] 
         if tp.topic in run.plan.groups[group].topics
     ]
     return places(run.clusters.target, anchors, wanted, images)
+
+
+def _open(run: Run) -> None:
+    """A source that is lost again before its mirror was looked after once: the pass is opened here, with its topics."""
+    former = moved_topics(last_pass(run.records))
+    current = open_pass(run.records)
+    if not moved_topics(current):
+        current.keep("topics", former)
 
 
 def _mapped(run: Run) -> list[Survived]:
