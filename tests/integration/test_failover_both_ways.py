@@ -249,9 +249,9 @@ def test_groups_of_both_names_skip_nothing_over_a_failover_and_repeat_no_more_th
                 everything = {*ways.values(tp, Side.TARGET), *ways.values(copy_of(Side.SOURCE, tp), Side.TARGET)}
                 assert everything <= set(ways.life.read[group, tp.topic]), "nothing is skipped"
         assert 0 < ways.repeated(group) <= told[group]
-    before = committed(ways.town.target.cluster, [g2, g3]), ways.town.daemon.journal()
+    stood = committed(ways.town.target.cluster, [g2, g3]), ways.town.daemon.journal()
     fail_over(ways.run("again", FAILOVER))
-    assert (committed(ways.town.target.cluster, [g2, g3]), ways.town.daemon.journal()) == before
+    assert (committed(ways.town.target.cluster, [g2, g3]), ways.town.daemon.journal()) == stood
 
     before_return = ways.values(copy_of(Side.SOURCE, ways.a), Side.TARGET)
     ways.returns()
