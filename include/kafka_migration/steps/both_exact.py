@@ -67,16 +67,20 @@ class _Flow:
 
     def located(self, wanted: list[Position], final: bool) -> list[Mapped]:
         remade.refuse(self.run, self.leg, "finding where groups go on")
-        found = self._mapped(wanted, self.anchors())
-        if not final:
-            return found
-        # What lies behind all that the mirror has told is found from the ends of what is copied now.
-        ended = self.ended()
-        again = iter(self._mapped([p for p, m in zip(wanted, found, strict=True) if not m.proved], ended))
-        found = [m if m.proved else next(again) for m in found]
-        nowhere = [p for p, m in zip(wanted, found, strict=True) if m.destination_offset is None]
-        counted = iter(self._counted(nowhere, self.anchors() if repeats.allowed(self.run) else ended))
-        return [next(counted) if m.destination_offset is None else m for m in found]
+        known = self.anchors()
+        found = self._mapped(wanted, known)
+        if final:
+            # What lies behind all that the mirror has told is found from the ends of what is copied now.
+            ended = self.ended()
+            again = iter(self._mapped([p for p, m in zip(wanted, found, strict=True) if not m.proved], ended))
+            found = [m if m.proved else next(again) for m in found]
+            known = known if repeats.allowed(self.run) else ended
+
+        def nowhere(m: Mapped) -> bool:
+            return m.destination_offset is None and (final or m.verdict is not Verdict.NOT_YET)
+
+        counted = iter(self._counted([p for p, m in zip(wanted, found, strict=True) if nowhere(m)], known))
+        return [next(counted) if nowhere(m) else m for m in found]
 
     def anchors(self) -> dict[TopicPartition, Anchors]:
         """What is known of both sides of each partition, without an end."""
