@@ -52,7 +52,7 @@ def behind_the_tail(steps: Steps) -> None:
         steps.look_back(),
         steps.begin(),
         there.tail(),
-        steps.start_mirror(),
+        steps.start_home(),
         steps.caught_up(),
         steps.past_failover(),
         steps.rehearse(),

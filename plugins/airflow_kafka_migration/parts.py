@@ -416,6 +416,10 @@ class Steps:
         """Looks after the mirror until the next run does."""
         return self._wait("watch", "watching:watch", looks_every=_WATCHES_EVERY)
 
+    def start_home(self) -> Task:
+        """The same to the source, behind what it had taken and nobody had copied."""
+        return self._act("start_mirror", "tail:start_mirror")
+
     def caught_up(self) -> Task:
         """The stored messages are copied; the mirror keeps up with what is written."""
         return self._wait("caught_up", "mirroring:caught_up")

@@ -187,7 +187,7 @@ def come_back(run: Run, life: MirroredLife) -> dict[str, StepReport]:
     """The steps of the DAG, in its order."""
     reports = {"look": bringing.look(run), "begin": bringing.begin(run)}
     reports["tail"] = until_done(tail.tail, run.headed(Side.TARGET), 60, life.turn)
-    mirroring.start(run)
+    tail.start_mirror(run)
     until_done(mirroring.caught_up, run, 60, life.turn)
     until_done(tail.past_failover, run, 60, life.turn)
     reports["rehearse"] = handover.rehearse(run)

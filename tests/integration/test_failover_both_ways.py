@@ -281,7 +281,9 @@ def test_groups_of_both_names_skip_nothing_over_a_failover_and_repeat_no_more_th
     ways.life.finish()
     for (group, topic), read in ways.life.read.items():
         assert set(read) == set(ways.life.written[topic]), f"{group} on {topic}: also what had not been copied"
-    assert {group: ways.repeated(group) for group in (g2, g3)} == repeated, "coming home repeats nothing"
+    again = reports["begin"].data["announced"]
+    for group in (g2, g3):  # of what they had read before the source was lost; coming home itself repeats nothing
+        assert ways.repeated(group) - repeated[group] <= again[group]
     assert run.records.get(FLOW) is None
     states = {side: run.mirrors[side].state() for side in Side}
     assert states == dict.fromkeys(Side, "RUNNING"), "both are kept"
@@ -304,8 +306,10 @@ def test_services_come_home_while_others_go_on_writing_there_and_by_attempts_tha
     ways.life.turns(1)
     ways.copied()
     ways.note()
-    fail_over(ways.run("over", FAILOVER))  # declared lost: it answers
+    told = fail_over(ways.run("over", FAILOVER))["groups"].data["announced"]  # declared lost: it answers
     ways.life.turns(2)
+    repeated = {group: ways.repeated(group) for group in ways.plan.groups}
+    assert all(again <= told[group] for group, again in repeated.items())
     first = ways.run("back", FAILBACK)
     bringing.look(first)
     bringing.begin(first)
@@ -321,7 +325,8 @@ def test_services_come_home_while_others_go_on_writing_there_and_by_attempts_tha
     ways.copied()
     ways.life.finish()
     for (group, topic), read in ways.life.read.items():
-        assert Counter(read) == Counter(ways.life.written[topic]), f"{group} on {topic}: nobody was lost"
+        assert set(read) == set(ways.life.written[topic]), f"{group} on {topic}"
+    assert {group: ways.repeated(group) for group in ways.plan.groups} == repeated, "coming home repeats nothing"
 
 
 def test_drill_of_both_names_is_judged_by_the_source_and_leaves_no_trace(ways: Ways) -> None:

@@ -200,6 +200,7 @@ _NO_CONNECTOR = {
     _W: f"it belongs to {_W}: set it in their own configuration",
     Reader.NOTHING: "KIP-382 names it, and no class of Kafka 4.3.1 reads it: set retention.ms of the topic itself",
 }
+_SECRET = re.compile(r"password|secret|token|jaas|key(store)?\.|credential", re.IGNORECASE)
 _IS: Mapping[Kind, Callable[[str], bool]] = {
     Kind.BOOLEAN: lambda text: text.lower() in ("true", "false"),
     Kind.INTERVAL: lambda text: text.isdecimal() and int(text) >= 1,
@@ -260,6 +261,18 @@ def at_least_once(properties: Mapping[str, Value]) -> bool:
 def as_text(value: Value) -> str:
     """A value of a plan as Kafka writes it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def may_be_secret(name: str) -> bool:
+    """Whether a property of that name may hold what nobody shall read."""
+    return _SECRET.search(name) is not None
+
+
+def shown(name: str, config: Mapping[str, str]) -> str:
+    """The value of a connector's property for people: not where it may be a secret."""
+    if name not in config:
+        return "not set"
+    return "another value" if may_be_secret(name) else config[name] or "empty"
 
 
 def check_client_properties(properties: Mapping[str, str]) -> list[str]:

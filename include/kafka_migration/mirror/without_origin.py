@@ -94,7 +94,8 @@ def places(
             p.group,
             p.partition,
             p.offset if p.offset >= 0 else None,
-            found[p.partition, p.offset].offset,
+            # What the destination has deleted meanwhile nobody can read, and a group set there may go anywhere.
+            max(found[p.partition, p.offset].offset, starts[copy_of(p.partition)]),
             found[p.partition, p.offset].near,
             most[p.partition, p.offset],
         )

@@ -68,6 +68,7 @@ NOT_YET_KEYS: Mapping[str, tuple[str, ...]] = {
 
 _SECRET_PROPERTY = re.compile(r"password|secret|jaas|ssl\.key|token", re.IGNORECASE)
 _PROVIDED = re.compile(r"\$\{[^}]+\}")
+_CRON_FIELDS = 5
 _SIZE = r"\s*(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB)?\s*"
 _DURATION = r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*"
 
@@ -131,10 +132,15 @@ Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 
 
 def _cron(value: str) -> str:
-    from croniter import croniter  # only plans that have one pay for the import
+    from croniter import CroniterError, croniter  # only plans that have one pay for the import
 
-    if not croniter.is_valid(value):
-        raise ValueError(f"{value!r} is not a cron expression, for example 0 3 * * * (every day at 3:00 UTC)")
+    wrong = f"{value!r} is not a cron expression, for example 0 3 * * * (every day at 3:00 UTC)"
+    if len(value.split()) > _CRON_FIELDS or not croniter.is_valid(value):
+        raise ValueError(wrong)
+    try:
+        croniter(value).get_next()
+    except CroniterError:
+        raise ValueError(f"{wrong}: its time never comes") from None
     return value
 
 

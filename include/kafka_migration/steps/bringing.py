@@ -74,7 +74,7 @@ def begin(run: Run) -> StepReport:
         return StepReport(
             "both mirrors go on, and services come home",
             tables=[way_back(run)],
-            data={"stays": sorted(back.stays), "tail": tail.told_apart(found or {})},
+            data={"stays": sorted(back.stays), **tail.told_apart(run, found or {})},
         )
     changes = []
     mirror = run.mirrors.get(Side.TARGET)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from kafka_migration.findings import Finding, accept
+from kafka_migration.findings import Finding, Status, accept
 from kafka_migration.mirror.legs import Leg
 from kafka_migration.offsets import TopicPartition
 from kafka_migration.report import StepReport, Table
@@ -53,16 +53,22 @@ def compare_followed(run: Run) -> StepReport:
         return StepReport("would compare what had been copied until the failover")
     if run.way_back.finished:
         return StepReport(f"nothing to do: run {run.way_back.finished['run_id']} has come back")
-    report = _compared(replace(run, documents=None), leg, [])
+    report = _compared(replace(run, documents=None), leg, [], lost=Status.WARN)
     del report.data["content"]  # rows of the other direction: the evidence has those of what came home
     return report
 
 
-def _compared(run: Run, leg: Leg, found: list[Finding]) -> StepReport:
+def _compared(run: Run, leg: Leg, found: list[Finding], lost: Status = Status.INCONCLUSIVE) -> StepReport:
+    """`lost`: what it means that something could not be compared. A kept mirror holds no retention: what was deleted
+    before anybody had compared it keeps nobody from being home.
+    """
     remade.refuse(run, leg, "comparing what was copied")
     pairs, before = copies.ranges(run, leg), copies.trusted(run, leg)
     results = copies.compare(run, leg, pairs, before, copies.ALONE)
     report = judged(run, pairs, results, found)
+    report.findings = [
+        replace(f, status=lost) if f.status is Status.INCONCLUSIVE and not f.accepted else f for f in report.findings
+    ]
     copies.settle(run, leg, *proved(run, pairs, results))
     stop_with(report, "comparing what was copied")
     return report

@@ -167,7 +167,9 @@ def _exact(run: Run, leg: Leg, mapped: Iterable[Survived]) -> dict[tuple[str, To
         ignore_timestamp=stamped(run, leg.begin),
         compacted={name for name, topic in topics.items() if topic.compacted},
     )
-    proved = {(m.group, m.partition): m.destination_offset for m in found if m.proved and m.destination_offset}
+    proved = {
+        (m.group, m.partition): m.destination_offset for m in found if m.proved and m.destination_offset is not None
+    }
     return {**_at_the_end(run, [m for m in found if not m.proved]), **proved}
 
 

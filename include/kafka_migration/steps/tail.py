@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kafka_migration.clusters.client import Clusters
+from kafka_migration.errors import Refused
 from kafka_migration.findings import Finding, Status
 from kafka_migration.groups.commits import committed
 from kafka_migration.mirror.legs import Leg, Legs
@@ -19,9 +20,11 @@ from kafka_migration.offsets import OffsetRange, Offsets, TopicPartition, Which,
 from kafka_migration.passes import some
 from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import Run
+from kafka_migration.services.registry import is_idle
 from kafka_migration.sides import Side
+from kafka_migration.steps import mirroring
 from kafka_migration.steps.common import stop_with
-from kafka_migration.steps.mirroring import StopStep, runner, stamped
+from kafka_migration.steps.mirroring import StopStep, leg_of, runner, stamped
 from kafka_migration.steps.pace import kept_running
 from kafka_migration.verification.digest import digest
 from kafka_migration.visible import count_between, count_visible, each_visible, first_visible
@@ -29,6 +32,7 @@ from kafka_migration.waiting import Look, Outcome
 
 _FOUND = "tail/found"
 _COPIED = "tail/copied"
+_PROVED = "tail/proved"
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,8 @@ def check(run: Run, leg: Leg) -> list[Finding]:
                 " plan of its own",
             )
         ]
+    starts = read_several(run.clusters.source, leg.end or {}, (Which.START,))[Which.START]
+    gone = [OffsetRange(tp, end, starts[tp]) for tp, end in sorted((leg.end or {}).items()) if starts[tp] > end]
     kept = known(run)
     found, unread = measure(run, leg) if kept is None else (kept, [])
     then = (
@@ -97,7 +103,17 @@ def check(run: Run, leg: Leg) -> list[Finding]:
             "it ends with its producer's commit or its time-out, and is waited for",
         )
     ]
-    return [*(open_ones if unread else []), *_listed(found, then)] or [
+    expired = [
+        Finding(
+            f"tail-expired/{one.partition}",
+            Status.INCONCLUSIVE,
+            f"the source has deleted what it had taken and nobody had copied, offsets {one.start:,} to {one.end:,}",
+            "all that had not been copied, or nothing",
+            "it has been away for longer than it keeps messages: accept the finding if what is lost is not needed",
+        )
+        for one in gone
+    ]
+    return [*expired, *(open_ones if unread else []), *_listed(found, then)] or [
         Finding("tail/none", Status.PASS, "everything on the source had been copied when it was lost")
     ]
 
@@ -126,8 +142,9 @@ def measure(run: Run, leg: Leg) -> tuple[Tail, list[TopicPartition]]:
 
     Who was killed with the source may have left one: it ends by its time-out.
     """
-    ends = read_several(run.clusters.source, leg.end or {}, (Which.END,))[Which.END]
-    ranges = [OffsetRange(tp, begin, ends[tp]) for tp, begin in (leg.end or {}).items() if ends[tp] > begin]
+    starts, ends = read_several(run.clusters.source, leg.end or {}, (Which.START, Which.END)).values()
+    begins = {tp: max(end, starts[tp]) for tp, end in (leg.end or {}).items()}
+    ranges = [OffsetRange(tp, begin, ends[tp]) for tp, begin in begins.items() if ends[tp] > begin]
     seen = count_visible(run.clusters.source, ranges)
     unread = sorted(tp for tp, one in seen.items() if not one.complete)
     return {r.partition: Stretch(r.start, r.end, seen[r.partition].count) for r in ranges}, unread
@@ -142,9 +159,14 @@ def keep(run: Run, leg: Leg) -> Tail:
     return found
 
 
-def told_apart(found: Tail) -> dict[str, Any]:
-    """For the evidence: a tail that is copied under a name of its own."""
-    return {**_told(found, {}, {}), "copied": True, "apart": True}
+def told_apart(run: Run, found: Tail) -> dict[str, Any]:
+    """For the evidence: a tail that is copied under a name of its own, and what groups read again of it, at most.
+
+    Where a group has read some of it before the source was lost it gets that again.
+    """
+    told = {**_told(found, {}, {}), "copied": True, "apart": True}
+    again = _read_already(run, found) if _messages(found) else {}
+    return {"tail": told, "announced": {group: most for group, (_, most) in again.items()}}
 
 
 def known(run: Run) -> Tail | None:
@@ -201,10 +223,11 @@ class TailStep(StopStep):
             return StepReport("would find what had not been copied, and deal with it as the plan says")
         if not _messages(found):
             return StepReport("there is no tail: everything had been copied", data={"tail": _told(found, {}, {})})
-        again = _read_already(run, found)
+        if done := run.way_back.note(_PROVED):
+            return StepReport("nothing to do: the tail was dealt with before", data=done)
         if not copies(run):
             return StepReport(
-                f"{_messages(found):,} messages stay on the source, and no group reads them",
+                f"{_messages(found):,} messages stay on the source, and no group that has left it reads them",
                 tables=[_table(found, {}, {})],
                 data={"tail": _told(found, {}, {})},
             )
@@ -217,6 +240,7 @@ class TailStep(StopStep):
             until = read_several(run.clusters.target, found, (Which.END,))[Which.END]
             run.way_back.keep(_COPIED, to_json(until))
         onto, until = run.way_back.note_offsets(f"{_COPIED}/onto"), from_json(run.way_back.note(_COPIED))
+        again = _read_already(run, found)
         report = StepReport(
             f"{_messages(found):,} messages are copied to the target, behind what is there",
             tables=[_table(found, onto, until), _again_table(again)],
@@ -225,7 +249,34 @@ class TailStep(StopStep):
             data={"tail": _told(found, onto, until), "announced": {group: most for group, (_, most) in again.items()}},
         )
         stop_with(report, "copying the tail")
+        run.way_back.keep(_PROVED, report.data)  # once: later either side may delete
         return report
+
+
+def start_mirror(run: Run) -> StepReport:
+    """Start the mirror to the source behind the tail. Raises `Refused` where the source has taken more meanwhile."""
+    if not run.dry_run and leg_of(run) is None and not run.way_back.finished:
+        _refuse_more(run)
+    return mirroring.start(run)
+
+
+def _refuse_more(run: Run) -> None:
+    """What came behind a tail that was counted would lie before what comes home, and nobody would ever read it."""
+    found, leg = known(run), followed(run.headed(Side.TARGET))
+    if found is None or leg is None:
+        raise Refused("the tail has not been counted yet: run the task `tail` first")
+    counted = {tp: found[tp].end if tp in found else end for tp, end in (leg.end or {}).items()}
+    ends = read_several(run.clusters.source, counted, (Which.END,))[Which.END]
+    ranges = [OffsetRange(tp, at, ends[tp]) for tp, at in counted.items() if ends[tp] > at]
+    seen = first_visible(run.clusters.source, ranges)
+    more = sorted(tp for tp, one in seen.items() if one.first is not None or not one.complete)
+    if more:
+        for key in (_FOUND, _COPIED, _PROVED):
+            run.way_back.keep(key, None)
+        raise Refused(
+            f"somebody has written to the source since its tail was counted: {some(more)}. Find the writer and stop it,"
+            " then clear the task `tail` with all that comes behind it."
+        )
 
 
 class PastStep:
@@ -246,7 +297,13 @@ class PastStep:
         images = {tp: at for tp, at in (leg.image or {}).items() if tp in found and found[tp].messages}
         gone = [s for s in run.plan.services if not run.stays(s.name) and not run.current.switched(s.name)]
         return {
-            "groups": {c.group: list(c.topics) for s in gone for c in s.consumes if c.offsets == "group"},
+            "groups": {
+                c.group: list(c.topics)
+                for s in gone
+                if not is_idle(s)  # nobody runs it: its group would stand there for ever
+                for c in s.consumes
+                if c.offsets == "group"
+            },
             "images": to_json(images),
         }
 

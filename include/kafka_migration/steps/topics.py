@@ -100,9 +100,8 @@ def parity(run: Run) -> StepReport:
         created = create(run)
         report.changes += created.changes
         current.keep("topics", sorted({*known, *names}))
-    if run.plan.copies and (new or grown):
-        held = [] if run.plan.keeps_mirror else hold(run).changes
-        report.changes += [*held, *start_mirror(run).changes]
+    if run.plan.copies and not run.plan.keeps_mirror and (new or grown):
+        report.changes += [*hold(run).changes, *start_mirror(run).changes]
     if run.history is not None and (new or grown):
         report.changes += start_history(run).changes
     unseeded = _unseeded(run, current)

@@ -28,7 +28,9 @@ from kafka_migration.waiting import Look, Outcome
 STATE = "mirror/state"
 """The record that tells how the mirror was when it was last looked at."""
 
+_FOR_EVER = 10 * 366 * 86400.0
 _LATE = 120.0  # seconds after the time of the next run for which it is waited for
+_FRESH = 60.0  # seconds: what was seen before that says nothing about now
 _LEAST = 30.0  # a watch is at least about as long
 
 
@@ -38,7 +40,7 @@ class WatchStep:
     name = "the next run, which goes on watching"
 
     def timeout(self, run: Run) -> float:
-        return 2 * _gap(run) + 600.0
+        return _FOR_EVER  # it ends by itself: in its time, or when something does not answer
 
     def prepare(self, run: Run, args: Mapping[str, Any]) -> dict[str, Any]:
         """Set right what a look has seen to be wrong, then fix what the next looks compare with."""
@@ -127,13 +129,15 @@ def _flow(run: Run, brought: str | None, log: str) -> dict[str, Any]:
     mirror, there = mirroring.runner(run), run.heading is Side.TARGET
     remade.refuse(run, leg, "watching the mirror")
     watched = mirror.watched.to_json()
+    known = positions.read(run.clusters.target, log)
     return {
         "mirror": watched,
         "config": configuration(run.clusters, {"mirror": watched}),
         "topics": topics_digest(run.clusters.origin),
         "begins": to_json(leg.begin),
         "ids": {side: dict(ids) for side, ids in leg.ids.items()},
-        "proved": to_json(positions.read(run.clusters.target, log).copied) if there else {},
+        "proved": to_json(known.copied) if there else {},
+        "carried": dict(known.carry) if there and run.now() - (known.looked_at or 0.0) <= _FRESH else {},
         "bytes": bytes_each(run, sorted({tp.topic for tp in leg.begin})),
         "copy": mirror.copy_of(brought) if brought and there else None,
     }
@@ -148,12 +152,6 @@ def _has_changed(run: Run) -> bool:
         if leg is None or any(tp not in leg.begin for tp in partitions_of(way.clusters.origin, here)):
             return True
     return False
-
-
-def _gap(run: Run) -> float:
-    """Seconds between two times of the schedule."""
-    first = _next(run, run.now())
-    return _next(run, first) - first
 
 
 def _ends(run: Run) -> float:
