@@ -123,6 +123,11 @@ class Steps:
         return self._plan.copied_back
 
     @property
+    def both_ways(self) -> bool:
+        """Whether a kept mirror copies both ways: it then goes on while services come home."""
+        return self._plan.prefixed
+
+    @property
     def twice(self) -> bool:
         """Whether services that read have second instances."""
         return self._plan.scheme == "producers_later"
@@ -175,6 +180,10 @@ class Steps:
     def past_failover(self) -> Task:
         """Every group has read all that was copied before the failover: it is handed over behind the tail."""
         return self._wait("past_failover", "tail:past_failover")
+
+    def copied(self) -> Task:
+        """What one cluster had when its writers had stopped is on the other. The mirror goes on."""
+        return self._wait("copied", "both_copied:copied")
 
     def drill(self) -> Task:
         """Copies of the groups, under other names, go on at the target and read there; then they are gone."""

@@ -467,6 +467,24 @@ def test_failback_finds_the_tail_before_anything_comes_home_and_hands_over_behin
     assert dags.keys() == {"mirror", "verify", "failover", "failback", "drill"}, "nothing migrates"
 
 
+def test_failback_of_both_ways_lets_both_mirrors_go_on_and_waits_for_both_before_anybody_comes_home(
+    dags_of: Callable[..., dict[str, DAG]],
+) -> None:
+    mirror = "mirror: {{connection: connect_target, back: connect_source, ways: both_ways}}\napprovals: [handover]\n"
+    dag = dags_of(re.sub(r"(group: .*?\])", r"\1, subscription: .*", shop("mirror")) + mirror)["failback"]
+    assert order_of(dag) == [
+        *("preflight", "begin", "start_mirror", "caught_up", "there_caught_up", "rehearse", "approve_handover"),
+        *("stop_writers", "copied", "there_copied", "switch_producers.api"),
+        *("depot.handover", "depot.consuming", "books.handover", "books.consuming"),
+        *("evidence", "gate"),
+    ]
+    for waits in ("copied", "there_copied"):
+        assert behind(dag, waits) >= {"switch_producers.api", "depot.handover", "books.handover"}
+    assert headings(dag)["target"] == {"there_caught_up", "there_copied"}
+    assert not {"stop_mirror", "tail"} & set(order_of(dag)), "nothing is mixed, so nothing is stopped"
+    assert dag.get_task("gate").outlets, "both ways are verified afterwards"
+
+
 def test_drill_runs_at_its_times_and_touches_no_service(dags_of: Callable[..., dict[str, DAG]]) -> None:
     from airflow.serialization.serialized_objects import DagSerialization
 

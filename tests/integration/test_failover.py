@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 from tests.conftest import RunningCluster
 from tests.integration.copying import visible
 from tests.integration.scene import Daemon, MirroredLife, Town, found, until_done
@@ -116,7 +117,9 @@ class Kept:
         mirror = self.run("hold", MIRROR).mirrors[Side.TARGET]
         mirror.stop()
         self.life.turns(turns)
+        opened = _open_transaction(self.town.source, self.a)
         self.cluster.kill()
+        del opened
         mirror.resume()
 
     def returns(self) -> None:
@@ -126,6 +129,17 @@ class Kept:
 
     def values(self, tp: TopicPartition, side: Side) -> list[int]:
         return [int(m.value()) for m in visible(self.town.bench(side), tp)]
+
+
+def _open_transaction(bench: Workbench, tp: TopicPartition) -> Producer:
+    """One that is never ended: whoever wrote it dies with the cluster."""
+    settings = {"transactional.id": f"dies-{tp.topic}", "transaction.timeout.ms": 5000}
+    producer = Producer({"bootstrap.servers": bench.bootstrap_servers, **settings})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce(tp.topic, b"-1", partition=tp.partition)
+    producer.flush(30)
+    return producer
 
 
 @pytest.fixture

@@ -23,7 +23,8 @@ def closing_look(run: Run) -> StepReport:
     findings: list[Finding] = []
     try:
         # What comes behind on a source that is lost cannot be seen; where it returns it is what a failback deals with.
-        late = [] if run.purpose == FAILOVER else find_stragglers(run, current, stages)
+        # With both ways what comes behind is copied like all else, and read.
+        late = [] if run.purpose == FAILOVER or run.plan.prefixed else find_stragglers(run, current, stages)
         findings += [
             Finding(
                 f"straggler/{s.partition}",
@@ -90,4 +91,6 @@ def finish(run: Run) -> None:
 def _nothing_behind(run: Run, stages: int) -> str:
     if run.purpose == FAILOVER:
         return "what the source took behind the cutover points is found by a failback"
+    if run.plan.prefixed:
+        return "what comes behind the cutover points is copied, and read as its copies"
     return f"nothing came behind the cutover points of {stages} stages"

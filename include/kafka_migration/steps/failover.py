@@ -22,7 +22,7 @@ from kafka_migration.mirror.handover import Position
 from kafka_migration.mirror.legs import Leg, Legs, rising
 from kafka_migration.mirror.without_origin import Survived, places
 from kafka_migration.offsets import Offsets, TopicPartition, Which, read_several, to_json
-from kafka_migration.passes import some
+from kafka_migration.passes import last_pass, open_pass, some
 from kafka_migration.plan.model import Service
 from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import Run
@@ -33,6 +33,7 @@ from kafka_migration.steps.common import (
     FLOW,
     exported_key,
     handover_key,
+    moved_topics,
     observations_table,
     observe_all,
     stop_with,
@@ -87,6 +88,7 @@ def stop(run: Run) -> StepReport:
         return StepReport(
             "nothing to do: the mirror has ended, and stays stopped", data={"image": to_json(_image(leg))}
         )
+    _open(run)
     run.records.set(FLOW, "failed over")  # first: the runs that look after the mirror must not start it again
     mirror = runner(run)
     before = mirror.state()
@@ -229,6 +231,14 @@ def mapped_by(run: Run, leg: Leg, end: Mapping[TopicPartition, tuple[int, int]] 
     return places(run.clusters.target, anchors, wanted, images)
 
 
+def _open(run: Run) -> None:
+    """A source that is lost again before its mirror was looked after once: the pass is opened here, with its topics."""
+    former = moved_topics(last_pass(run.records))
+    current = open_pass(run.records)
+    if not moved_topics(current):
+        current.keep("topics", former)
+
+
 def _mapped(run: Run) -> list[Survived]:
     leg = _leg(run)
     if leg.ended:
@@ -315,6 +325,16 @@ def _something_to_follow(run: Run) -> list[Finding]:
                 f"run {run.plan.plan}.mirror; without it there is nothing on the target to follow",
             )
         ]
+    if run.current.finished and run.way_back.note("copies") is not None and not run.way_back.finished:
+        return [
+            Finding(
+                "failover-nothing/all",
+                Status.FAIL,
+                "a failback has begun, and has not come to its end: some services may be on the source again",
+                "services that are all on the source",
+                f"finish {run.plan.plan}.failback when the source is back, or move those services by hand",
+            )
+        ]
     return [Finding("failover-nothing/all", Status.PASS, f"{len(leg.begin)} partitions are mirrored")]
 
 
@@ -352,17 +372,20 @@ def _unmirrored(run: Run) -> list[Finding]:
             Status.WARN,
             seen,
             "everything copied",
-            "a failback finds all of it, message by message, and deals with it as `mirror.tail` says",
+            "a failback finds all of it, message by message, and "
+            + ("lets it be copied under its own name" if run.plan.prefixed else "deals with it as `mirror.tail` says"),
         )
     ]
 
 
 def _tell_external(run: Run, leg: Leg) -> None:
     """For applications that keep their offsets themselves: which offset of the source is which of the target."""
-    anchors = _anchors(run, leg, None)
-    for group, consumes in run.plan.groups.items():
-        if consumes.offsets != "external":
-            continue
+    external = {group: c for group, c in run.plan.groups.items() if c.offsets == "external"}
+    if run.plan.prefixed:
+        both_places.tell_external(run, external)
+        return
+    anchors = _anchors(run, leg, None) if external else {}
+    for group, consumes in external.items():
         rows = [
             f"{tp.topic},{tp.partition},{here},{there}"
             for tp in sorted(anchors)

@@ -56,7 +56,9 @@ def leg_of(run: Run) -> Leg | None:
 
     Of a mirror that copies both ways what it copies to where this run is headed.
     """
-    number = run.current.note(both_ways.LEGS[run.heading] if run.plan.prefixed else _LEG)
+    if run.plan.prefixed:
+        return both_ways.last_leg(run)
+    number = run.current.note(_LEG)
     return None if number is None else Legs(run.records).all()[number]
 
 
@@ -299,7 +301,8 @@ class StopStep:
             OffsetRange(tp, max(known[tp], progress.positions.get(tp, known[tp]), starts[tp]), end)
             for tp, end in ends.items()
         ]
-        behind = {tp for tp, seen in first_visible(clusters.origin, left).items() if seen.first is not None}
+        seen = first_visible(clusters.origin, left)
+        behind = {tp for tp, one in seen.items() if one.first is not None or not one.complete}
         if behind:
             offsets = sum(r.end - r.start for r in left if r.partition in behind)
             line = f"{offsets:,} offsets left on {some(sorted(behind))}"

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from kafka_migration.clusters.client import Clusters
-from kafka_migration.errors import Refused
 from kafka_migration.findings import Finding, Status
 from kafka_migration.groups.commits import committed
 from kafka_migration.mirror.legs import Leg, Legs
@@ -44,16 +43,9 @@ class Stretch:
 Tail = dict[TopicPartition, Stretch]
 
 
-def followed(run: Run) -> Leg | None:
-    """What the failover ended: the last leg to the target."""
-    there = [leg for leg in Legs(run.records).all() if leg.heading is Side.TARGET]
-    return there[-1] if there and there[-1].ended else None
-
-
 def something_to_return_from(run: Run) -> list[Finding]:
     """Whether there was a failover that has come so far that services may have followed."""
-    last = Legs(run.records).last()
-    if last is not None and last.ended:
+    if followed(run) is not None or run.way_back.note("copies") is not None:
         return []
     return [
         Finding(
@@ -64,6 +56,12 @@ def something_to_return_from(run: Run) -> list[Finding]:
             "there is nothing to come back from",
         )
     ]
+
+
+def followed(run: Run) -> Leg | None:
+    """What the failover ended: the last leg to the target; None while that copies."""
+    there = [leg for leg in Legs(run.records).all() if leg.heading is Side.TARGET]
+    return there[-1] if there and there[-1].ended else None
 
 
 def check(run: Run, leg: Leg) -> list[Finding]:
@@ -81,12 +79,30 @@ def check(run: Run, leg: Leg) -> list[Finding]:
                 " plan of its own",
             )
         ]
-    found = known(run) or measure(run, leg)
+    kept = known(run)
+    found, unread = measure(run, leg) if kept is None else (kept, [])
     then = (
-        "it is copied to the target before anything else, behind what is there"
+        "it is copied under its own name as soon as the mirror goes on, and groups read it"
+        if run.plan.prefixed
+        else "it is copied to the target before anything else, behind what is there"
         if copies(run)
         else "it stays on the source, and no group reads it; `mirror.tail: copy` would copy it to the target first"
     )
+    open_ones = [
+        Finding(
+            "tail/open",
+            Status.WARN,
+            f"a transaction is open on the source: {some(unread)} cannot be counted to the end yet",
+            "everything on the source readable",
+            "it ends with its producer's commit or its time-out, and is waited for",
+        )
+    ]
+    return [*(open_ones if unread else []), *_listed(found, then)] or [
+        Finding("tail/none", Status.PASS, "everything on the source had been copied when it was lost")
+    ]
+
+
+def _listed(found: Tail, then: str) -> list[Finding]:
     return [
         Finding(
             f"tail/{tp}",
@@ -97,7 +113,7 @@ def check(run: Run, leg: Leg) -> list[Finding]:
         )
         for tp, one in sorted(found.items())
         if one.messages
-    ] or [Finding("tail/none", Status.PASS, "everything on the source had been copied when it was lost")]
+    ]
 
 
 def copies(run: Run) -> bool:
@@ -105,18 +121,30 @@ def copies(run: Run) -> bool:
     return run.plan.mirror is not None and run.plan.mirror.tail == "copy"
 
 
-def measure(run: Run, leg: Leg) -> Tail:
-    """Read what lies on the source behind what was copied. Raises `Refused` while a transaction is open there."""
+def measure(run: Run, leg: Leg) -> tuple[Tail, list[TopicPartition]]:
+    """Read what lies on the source behind what was copied; and of which partitions an open transaction hides the rest.
+
+    Who was killed with the source may have left one: it ends by its time-out.
+    """
     ends = read_several(run.clusters.source, leg.end or {}, (Which.END,))[Which.END]
     ranges = [OffsetRange(tp, begin, ends[tp]) for tp, begin in (leg.end or {}).items() if ends[tp] > begin]
     seen = count_visible(run.clusters.source, ranges)
     unread = sorted(tp for tp, one in seen.items() if not one.complete)
-    if unread:
-        raise Refused(
-            f"an open transaction on the source keeps its tail from being read: {some(unread)}. It ends with its"
-            " producer's commit or its time-out; then clear this task."
-        )
-    return {r.partition: Stretch(r.start, r.end, seen[r.partition].count) for r in ranges}
+    return {r.partition: Stretch(r.start, r.end, seen[r.partition].count) for r in ranges}, unread
+
+
+def keep(run: Run, leg: Leg) -> Tail:
+    """The tail, measured and recorded by the first attempt of this failback."""
+    found = known(run)
+    if found is None:
+        found, _ = measure(run, leg)
+        run.way_back.keep(_FOUND, {str(tp): [s.begin, s.end, s.messages] for tp, s in found.items()})
+    return found
+
+
+def told_apart(found: Tail) -> dict[str, Any]:
+    """For the evidence: a tail that is copied under a name of its own."""
+    return {**_told(found, {}, {}), "copied": True, "apart": True}
 
 
 def known(run: Run) -> Tail | None:
@@ -139,8 +167,10 @@ class TailStep(StopStep):
             return {"mirror": None}
         found = known(run)
         if found is None:
-            found = measure(run, leg)
-            run.way_back.keep(_FOUND, {str(tp): [s.begin, s.end, s.messages] for tp, s in found.items()})
+            _, unread = measure(run, leg)
+            if unread:
+                return {"mirror": None, "open": [str(tp) for tp in unread]}
+            found = keep(run, leg)
         if not copies(run) or run.way_back.note(_COPIED) is not None or not _messages(found):
             return {"mirror": None}
         if run.way_back.note(f"{_COPIED}/onto") is None:
@@ -154,6 +184,16 @@ class TailStep(StopStep):
             "ids": leg.ids,
             "points": to_json({tp: one.end for tp, one in found.items()}),
         }
+
+    def look(self, clusters: Clusters, brief: Mapping[str, Any], memory: Mapping[str, Any], now: float) -> Look:
+        if hidden := [TopicPartition.parse(tp) for tp in brief.get("open", ())]:
+            ends, stable = read_several(clusters.source, hidden, (Which.END, Which.STABLE)).values()
+            left = [tp for tp in hidden if stable[tp] < ends[tp]]
+            line = f"a transaction is open on the source, on {some(left)}: it ends by its time-out"
+            if left:
+                return Look(Outcome.WAITING, (line,), memory)
+            return Look(Outcome.AGAIN, (), memory, "no transaction is open on the source any more")
+        return super().look(clusters, brief, memory, now)
 
     def settle(self, run: Run, brief: Mapping[str, Any], look: Look) -> StepReport:
         found = known(run)
