@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.conftest import RunningCluster
 from tests.integration.scene import Daemon, MirroredLife, Town, found, until_done, verify
-from tests.integration.workbench import eventually
+from tests.integration.workbench import Workbench, eventually
 
 from demo.connect import ConnectWorker
 from demo.kafka import KafkaCluster
@@ -134,6 +134,7 @@ class Ways:
     def returns(self) -> None:
         self.cluster.start()
         self.cluster.wait_ready()
+        self.town.source = Workbench(self.cluster.bootstrap_servers)  # each task of a run has clients of its own
 
     def values(self, tp: TopicPartition, side: Side) -> list[int]:
         cluster, told = self.town.bench(side).cluster, []
