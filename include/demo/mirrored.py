@@ -14,6 +14,7 @@ import httpx
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from demo.kafka import silent_logger
 from demo.waiting import WaitedInVain
 
 _CONNECTOR = "org.apache.kafka.connect.mirror.MirrorSourceConnector"
@@ -33,7 +34,7 @@ def behind(worker_url: str, source: str, topics: Mapping[str, int]) -> int | Non
     if copied is None:
         return None
     places = [TopicPartition(name, number) for name, count in topics.items() for number in range(count)]
-    admin = AdminClient({"bootstrap.servers": source})
+    admin = AdminClient({"bootstrap.servers": source}, logger=silent_logger())
     found = admin.list_offsets({place: OffsetSpec.latest() for place in places}, request_timeout=_ANSWER_WITHIN)
     ends: dict[Place, int] = {(tp.topic, tp.partition): future.result().offset for tp, future in found.items()}
     return sum(max(0, end - copied.get(place, 0)) for place, end in ends.items())
