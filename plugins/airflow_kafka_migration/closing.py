@@ -18,7 +18,7 @@ from airflow_kafka_migration.failures import NotPassed, StepFailed, StepRefused,
 from airflow_kafka_migration.links import EvidenceLink
 from airflow_kafka_migration.names import is_dry, purpose_of
 from airflow_kafka_migration.state import LOCKS, AssetRecords, plan_asset
-from kafka_migration.purposes import DRILL, LOCKING, MIRROR, VERIFY
+from kafka_migration.purposes import LOCKING, MIRROR, VERIFY
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -68,8 +68,6 @@ class EvidenceOperator(BaseOperator):
                 return decommission(run, self._found(context, run), moved)
             if run.purpose == MIRROR:
                 return last_word(run, self._problems(context, run), moved)
-            if run.purpose == DRILL:
-                return StepReport("no service was touched, and no group that anybody uses")
             # After a failure services stand where the failure left them: that is said by the failed step, not here.
             return closing_look(run) if moved else StepReport("the run did not come to its end")
 

@@ -209,9 +209,16 @@ def _drift(known: Mapping[str, str], found: Mapping[str, str], applied: Mapping[
             _shown(key, applied, applied),
             "somebody has changed the connector there: find out who; what shall stay so belongs into mirror.properties",
         )
-        for key in sorted({*known, *found})
-        if not may_be_secret(key) and known.get(key) != (_digest(found[key]) if key in found else None)
+        for key in sorted({*known, *found, *applied})
+        if _differs(key, known, found, applied)
     ]
+
+
+def _differs(key: str, known: Mapping[str, str], found: Mapping[str, str], applied: Mapping[str, str]) -> bool:
+    """Of what may be a secret nothing is remembered: it differs where it had to be set right."""
+    if may_be_secret(key):
+        return found.get(key) != applied.get(key)
+    return known.get(key) != (_digest(found[key]) if key in found else None)
 
 
 def _shown(key: str, config: Mapping[str, str], applied: Mapping[str, str]) -> str:
