@@ -43,6 +43,7 @@ from kafka_migration.steps import (
 )
 from kafka_migration.steps.common import FLOW
 from kafka_migration.steps.cutover import cutover
+from kafka_migration.topics.create import add_partitions
 
 
 @pytest.fixture(scope="module")
@@ -276,6 +277,16 @@ def test_tail_that_is_kept_stays_on_the_source_and_is_told_and_no_group_reads_it
         assert set(read) == set(kept.life.written[topic]) - (lost if topic == kept.a.topic else set()), group
     assert lost < set(kept.values(kept.a, Side.SOURCE)), "it is still there"
     assert not lost & set(kept.values(kept.a, Side.TARGET)), "and never silently mixed in"
+
+
+def test_partition_that_came_since_the_mirror_was_looked_after_is_read_from_its_start(kept: Kept) -> None:
+    kept.mirror()
+    kept.note()
+    for side in Side:
+        add_partitions(kept.town.bench(side).cluster, {kept.a.topic: 2})
+    new = TopicPartition(kept.a.topic, 1)
+    groups = {m.group: (m.known, m.offset) for m in failover._mapped(kept.run("over", FAILOVER)) if m.partition == new}
+    assert groups == {kept.town.named(name): (None, 0) for name in ("g2", "g3")}, "wherever `auto.offset.reset` points"
 
 
 def test_failover_run_again_changes_nothing_and_a_source_that_answers_is_asked_about(kept: Kept) -> None:

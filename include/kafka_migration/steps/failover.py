@@ -41,7 +41,7 @@ from kafka_migration.steps.common import (
     topics_of_stage,
 )
 from kafka_migration.steps.mirroring import leg_of, runner
-from kafka_migration.topics.describe import topic_names
+from kafka_migration.topics.describe import partitions_of, topic_names
 
 _ANNOUNCED = "failover/announced"
 
@@ -247,7 +247,24 @@ def mapped_by(run: Run, leg: Leg, end: Mapping[TopicPartition, tuple[int, int]] 
         for tp in sorted(leg.begin)
         if tp.topic in run.plan.groups[group].topics
     ]
-    return places(run.clusters.target, anchors, wanted, images)
+    return [*places(run.clusters.target, anchors, wanted, images), *_from_the_start(run, leg)]
+
+
+def _from_the_start(run: Run, leg: Leg) -> list[Survived]:
+    """Partitions that MirrorMaker has made, or begun to copy, since the mirror was looked after: all of them is read.
+
+    A group without an offset there would go wherever its application sends it.
+    """
+    chosen = {topic for topic in topic_names(run.clusters.target) if run.plan.includes(topic)}
+    new = [tp for tp in partitions_of(run.clusters.target, chosen) if tp not in leg.begin]
+    offsets = read_several(run.clusters.target, new, (Which.START, Which.END))
+    starts, ends = offsets[Which.START], offsets[Which.END]
+    return [
+        Survived(group, tp, None, starts[tp], ends[tp] - starts[tp], ends[tp] - starts[tp])
+        for group in _groups(run)
+        for tp in sorted(new)
+        if tp.topic in run.plan.groups[group].topics
+    ]
 
 
 def _open(run: Run) -> None:

@@ -26,6 +26,7 @@ from kafka_migration.steps import mirroring
 from kafka_migration.steps.common import stop_with
 from kafka_migration.steps.mirroring import StopStep, leg_of, runner, stamped
 from kafka_migration.steps.pace import kept_running
+from kafka_migration.topics.describe import partitions_of, topic_names
 from kafka_migration.verification.digest import digest
 from kafka_migration.visible import count_between, count_visible, each_visible, first_visible
 from kafka_migration.waiting import Look, Outcome
@@ -113,8 +114,26 @@ def check(run: Run, leg: Leg) -> list[Finding]:
         )
         for one in gone
     ]
-    return [*expired, *(open_ones if unread else []), *_listed(found, then)] or [
+    return [*expired, *_never_mirrored(run, leg), *(open_ones if unread else []), *_listed(found, then)] or [
         Finding("tail/none", Status.PASS, "everything on the source had been copied when it was lost")
+    ]
+
+
+def _never_mirrored(run: Run, leg: Leg) -> list[Finding]:
+    """Partitions that came to the source right before it was lost: nothing of them is known."""
+    chosen = {topic for topic in topic_names(run.clusters.source) if run.plan.includes(topic)}
+    new = [tp for tp in partitions_of(run.clusters.source, chosen) if tp not in (leg.end or {})]
+    starts, ends = read_several(run.clusters.source, new, (Which.START, Which.END)).values()
+    held = sorted(tp for tp in new if ends[tp] > starts[tp])
+    return [
+        Finding(
+            f"tail/{tp}",
+            Status.WARN,
+            f"{ends[tp] - starts[tp]:,} offsets, of a partition that was never mirrored",
+            "everything copied when the source was lost",
+            "it stays on the source, and no group is handed over to it: look at it by hand",
+        )
+        for tp in held
     ]
 
 
