@@ -27,6 +27,13 @@ def failover(steps: Steps) -> None:
 
 
 def failback(steps: Steps) -> None:
+    if steps.both_ways:
+        side_by_side(steps)
+    else:
+        behind_the_tail(steps)
+
+
+def behind_the_tail(steps: Steps) -> None:
     """As a rollback of `mirror_first`, behind what the source had taken and nobody had copied."""
     there = steps.toward(Side.TARGET)
 
@@ -45,7 +52,7 @@ def failback(steps: Steps) -> None:
         steps.look_back(),
         steps.begin(),
         there.tail(),
-        steps.start_mirror(),
+        steps.start_home(),
         steps.caught_up(),
         steps.past_failover(),
         steps.rehearse(),
@@ -56,6 +63,38 @@ def failback(steps: Steps) -> None:
         steps.stop_mirror(),
         [steps.switch_producers(), steps.move_readers(home)],
         steps.compare_content(),
+        there.compare_followed(),
+        steps.evidence(),
+        steps.gate(),
+    )
+
+
+def side_by_side(steps: Steps) -> None:
+    """Names keep apart what was written here and there: both mirrors go on, and are compared by the verification."""
+    there = steps.toward(Side.TARGET, "there_")
+
+    def home(unit: Unit) -> None:
+        steps.in_order(
+            steps.export_offsets(unit),
+            steps.stop_by_hand(unit),
+            steps.hand_over(unit),
+            steps.set_offsets(unit),
+            steps.by_hand(unit),
+            steps.start_there(unit),
+            steps.consuming(unit),
+        )
+
+    steps.in_order(
+        steps.look_back(),
+        steps.begin(),
+        steps.start_mirror(),
+        [steps.caught_up(), there.caught_up()],
+        steps.rehearse(),
+        steps.approve_handover(),
+        steps.writers_by_hand(),
+        steps.stop_writers(),
+        [steps.copied(), there.copied()],
+        [steps.switch_producers(), steps.move_readers(home)],
         steps.evidence(),
         steps.gate(),
     )

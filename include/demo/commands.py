@@ -22,10 +22,11 @@ from rich.console import Console
 from demo import paths
 from demo.airflow import Login
 from demo.claim import Claimed, Holder, holder_of
+from demo.disaster import survive
 from demo.interrupts import Interrupted, not_interrupted
 from demo.legs import MIGRATE, plan_of
 from demo.migration import migrate
-from demo.settings import Settings
+from demo.settings import DISASTER, Settings
 from demo.stage import Stage, clear, end
 from demo.verdict import INTERRUPTED, Verdict, unknown
 from demo.view import say
@@ -36,13 +37,13 @@ _DOWN_WITHIN = 60.0
 
 
 def demo(console: Console, settings: Settings) -> Verdict:
-    """Build the stage, migrate the shop, count, put everything away."""
+    """Build the stage, migrate the shop or lose a cluster of it, count, put everything away."""
     state = paths.state_folder()
     stage: Stage | None = None
     try:
         stage = _stage(state, "demo", console, plan_of(settings), history=settings.history)
         stage.start()
-        return migrate(stage, settings, console)
+        return survive(stage, console) if settings.scheme == DISASTER else migrate(stage, settings, console)
     except Interrupted as interruption:
         say(console, f"interrupted by {interruption}")
         return unknown(INTERRUPTED)
@@ -97,7 +98,7 @@ def hold(console: Console) -> int:
     state = paths.state_folder()
     stage: Stage | None = None
     try:
-        stage = _stage(state, "up", console)
+        stage = _stage(state, "up", console, practises=True)
         stage.start()
         _Instance(stage.airflow.login).write(state)
         while True:
@@ -172,7 +173,15 @@ def _instance_file(state: Path) -> Path:
     return state / "instance.json"
 
 
-def _stage(state: Path, command: str, console: Console, plan: Path | None = None, history: bool = False) -> Stage:
+def _stage(
+    state: Path,
+    command: str,
+    console: Console,
+    plan: Path | None = None,
+    *,
+    history: bool = False,
+    practises: bool = False,
+) -> Stage:
     root = paths.checkout()
     return Stage(
         state,
@@ -182,6 +191,7 @@ def _stage(state: Path, command: str, console: Console, plan: Path | None = None
         command=command,
         plan=plan,
         history=history,
+        practises=practises,
     )
 
 
@@ -209,7 +219,9 @@ def _welcome(console: Console, instance: _Instance) -> None:
     login = instance.login
     console.print(
         f"\nAirflow   {login.url}\nuser      {login.user}\npassword  {login.password}\n\n"
-        f"Open it, choose the DAG {MIGRATE} and press Trigger. The shop is running. Stop all of it with: make down",
+        f"Open it, choose the DAG {MIGRATE} and press Trigger. The shop is running. Beside it stock.mirror keeps a\n"
+        "copy of a small second shop, and stock.drill practises its loss, both by their schedules.\n"
+        "Stop all of it with: make down",
         markup=False,
         highlight=False,
         soft_wrap=True,

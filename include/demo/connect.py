@@ -1,6 +1,6 @@
 """One Kafka Connect distributed worker on this machine's loopback address, from the jars that the brokers run from.
 
-Starts, stops and kills it. Never makes a connector.
+Starts and kills it. Never makes a connector.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from demo.jars import java, kafka_classpath
 from demo.ports import free_ports
 from demo.processes import OwnedProcess
 
-_STOP_WITHIN = 20.0
 LOG4J2 = """\
 status = error
 appender.console.type = Console
@@ -42,7 +41,8 @@ class ConnectError(Exception):
 class ConnectWorker:
     """A worker whose own cluster is at `bootstrap_servers`; what it copies there it can write exactly once.
 
-    As a context manager: start, wait until ready; stop at the end. The process ends with this one.
+    As a context manager: start, wait until ready; killed at the end, since to stop takes it seconds. The process ends
+    with this one.
     """
 
     def __init__(
@@ -111,11 +111,6 @@ class ConnectWorker:
                 )
             time.sleep(0.1)
 
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.stop(_STOP_WITHIN)
-            self._process = None
-
     def kill(self) -> None:
         if self._process is not None:
             self._process.kill()
@@ -134,7 +129,7 @@ class ConnectWorker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        self.kill()
 
     def _healthy(self) -> bool:
         """Whether it has joined its group and read what it shall run (KIP-1017).

@@ -124,7 +124,7 @@ class KafkaCluster:
     def wait_ready(self, timeout: float = 60.0) -> None:
         """Return when all started nodes take part and groups can be used; raise when one has died."""
         deadline = time.monotonic() + timeout
-        admin = AdminClient({"bootstrap.servers": self.bootstrap_servers}, logger=_silent_logger())
+        admin = AdminClient({"bootstrap.servers": self.bootstrap_servers}, logger=silent_logger())
         while True:
             self._raise_if_one_died()
             try:
@@ -290,8 +290,8 @@ def _new_cluster_id() -> str:
             return text
 
 
-def _silent_logger() -> logging.Logger:
-    """librdkafka reports every refused connection of a broker that is still starting."""
+def silent_logger() -> logging.Logger:
+    """librdkafka reports every refused connection of a broker that is still starting, and each end of a client."""
     logger = logging.getLogger("demo.kafka.silent")
     logger.propagate = False
     if not logger.handlers:

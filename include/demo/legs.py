@@ -12,10 +12,11 @@ from typing import Literal
 
 from demo import paths
 from demo.follow import Policy, approve_all, approve_only
-from demo.settings import Settings
+from demo.settings import DISASTER, Settings
 
 MIGRATE = "orders.migrate"
 ROLL_BACK = "orders.rollback"
+MIRROR = "orders.mirror"
 
 Side = Literal["source", "target"]
 
@@ -47,6 +48,11 @@ _STOPPED = Leg(
 _ROLLBACK = Leg("rollback", ROLL_BACK, "back to the source, from where the run before has left the shop", "source")
 _AGAIN = Leg("second_migration", MIGRATE, "to the target once more, every approval given", "target")
 
+FAILOVER = Leg("failover", "orders.failover", "to the target, since the source is lost", "target")
+FAILBACK = Leg("failback", "orders.failback", "to the source, which has come back", "source")
+VERIFICATION = Leg("verification", "orders.verify", "what lies on both clusters is compared", "source")
+"""What a lost cluster asks for, in this order; between them the cluster dies and returns."""
+
 _LEGS: Mapping[str | None, tuple[Leg, ...]] = {
     None: (_MIGRATION,),
     "after_producers": (_STOPPED, _ROLLBACK, _AGAIN),
@@ -56,6 +62,7 @@ _PLANS = {
     "producers_first": Path("plans", "orders.yaml"),
     "producers_later": Path("demo", "plans", "orders_producers_later.yaml"),
     "mirror_first": Path("demo", "plans", "orders_mirror_first.yaml"),
+    DISASTER: Path("demo", "plans", "orders_disaster_recovery.yaml"),
 }
 
 

@@ -152,6 +152,12 @@ class AirflowClient:
     def run_state(self, dag_id: str, run_id: str) -> str:
         return str(self._call("GET", _run(dag_id, run_id))["state"])
 
+    def runs(self, dag_id: str) -> list[tuple[str, str]]:
+        """The last runs of the DAG with their states, the newest first."""
+        params = {"limit": 10, "order_by": "-run_after"}
+        found = self._call("GET", f"/dags/{quote(dag_id)}/dagRuns", params=params)["dag_runs"]
+        return [(run["dag_run_id"], str(run["state"])) for run in found]
+
     def tasks(self, dag_id: str, run_id: str) -> list[TaskRow]:
         rows: list[dict[str, Any]] = []
         while True:

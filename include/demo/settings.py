@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+DISASTER = "disaster_recovery"
+"""The demo in which nothing is migrated: a cluster is lost, and comes back."""
+
 
 class BadSetting(Exception):
     """Something was set that there is not, or not yet. `reason` is one word for the verdict."""
@@ -27,19 +30,19 @@ class Settings:
 
     @property
     def history(self) -> bool:
-        """Whether messages are stored before the shop opens, which have to come along."""
-        return self.scheme == "mirror_first"
+        """Whether messages are stored before the shop opens, which a mirror has to copy."""
+        return self.scheme in ("mirror_first", DISASTER)
 
 
 _ALLOWED = {
-    "SCHEME": ("producers_first", "producers_later", "mirror_first", "disaster_recovery"),
+    "SCHEME": ("producers_first", "producers_later", "mirror_first", DISASTER),
     "ROLLBACK": ("after_producers", "after_consumers"),
     "DAMAGE": ("1",),
     "BROKERS": ("3",),
     "SECURE": ("1",),
 }
 _THERE_NOW = {
-    "SCHEME": ("producers_first", "producers_later", "mirror_first"),
+    "SCHEME": ("producers_first", "producers_later", "mirror_first", DISASTER),
     "ROLLBACK": ("after_producers", "after_consumers"),
     "DAMAGE": ("1",),
 }
@@ -60,6 +63,13 @@ def read(assignments: Iterable[str]) -> Settings:
         if value:
             chosen[name.lower()] = value
     damage = bool(chosen.pop("damage", None))
+    if chosen.get("scheme") == DISASTER and (damage or "rollback" in chosen):
+        name = "DAMAGE" if damage else "ROLLBACK"
+        raise BadSetting(
+            f"{name} goes with a migration. SCHEME={DISASTER} migrates nothing: its damage is the loss of the source,"
+            " and its way back is the failback.",
+            "unknown_value",
+        )
     scheme = chosen.setdefault("scheme", "mirror_first" if damage else "producers_first")
     if damage and (scheme != "mirror_first" or "rollback" in chosen):
         raise BadSetting("DAMAGE=1 goes with SCHEME=mirror_first alone, which it implies.", "unknown_value")

@@ -6,6 +6,7 @@ Knows nothing of a migration.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import threading
@@ -22,12 +23,14 @@ from demo.connect import ConnectWorker
 from demo.kafka import KafkaCluster
 from demo.rest import AirflowClient, Connection
 from demo.shop import Shop
-from demo.shop.catalogue import EVENTS, PLAIN, WITH_HISTORY
+from demo.shop.catalogue import EVENTS, PLAIN, WITH_HISTORY, WITH_STOCK
 from demo.shop.history import write_history
 from demo.waiting import WaitedInVain, wait_until
 
 _READY_WITHIN = 300.0
 _LANES_END_WITHIN = 1.0
+_HEAP, _SMALL_HEAP = "640m", "256m"
+_PRACTISED = paths.include_folder() / "demo" / "plans" / "up"
 
 # What a new start leaves as it is: who may run here, what was proved, what `make up` is writing, the faults' own.
 KEPT = ("claim", "evidence", "up.log", "faults")
@@ -40,7 +43,8 @@ class Stage:
 
     `dags` is the folder that Airflow reads, `say` is told of each part as it comes up. With `plan` Airflow finds a
     copy of that file as its only plan; without, the plans that it finds anyway. With `history` the source holds
-    stored messages before the shop opens, and a Kafka Connect worker runs that can copy them.
+    stored messages before the shop opens, and on each side a Kafka Connect worker runs that can copy them. With
+    `practises` a small second shop runs beside the first, a worker that can copy it, and Airflow finds its plan too.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class Stage:
         command: str = "demo",
         plan: Path | None = None,
         history: bool = False,
+        practises: bool = False,
     ) -> None:
         self._claim = Claim(state, command)  # before anything of that folder is looked at or ended
         self._state = state
@@ -66,15 +71,18 @@ class Stage:
         environment = {"KAFKA_MIGRATION_EVIDENCE": str(self.evidence)}
         if plan is not None:
             environment["KAFKA_MIGRATION_PLANS"] = str(_copied(plan, state / "plans"))
+        elif practises:
+            environment["KAFKA_MIGRATION_PLANS"] = os.pathsep.join((_plans_anyway(), str(_PRACTISED)))
         self.source = KafkaCluster("source", state / "source")
         self.target = KafkaCluster("target", state / "target")
         sockets = paths.socket_folder(state)
-        self.shop = Shop(state / "shop", sockets, WITH_HISTORY if history else PLAIN)
-        self.workers = {
-            cluster.name: ConnectWorker(cluster.name, cluster.bootstrap_servers, state / f"connect-{cluster.name}")
-            for cluster in (self.source, self.target)
-            if history
-        }
+        self.shop = Shop(state / "shop", sockets, WITH_HISTORY if history else WITH_STOCK if practises else PLAIN)
+        self.workers: dict[str, ConnectWorker] = {}
+        if history or practises:
+            self.workers["target"] = self._worker(self.target, _HEAP if history else _SMALL_HEAP)
+        if history:
+            self.workers["source"] = self._worker(self.source, _HEAP)
+        self._history = history
         self.airflow = Airflow(
             _airflow_folder(state),
             sockets,
@@ -96,9 +104,10 @@ class Stage:
         self._wait_for(source)
         self.shop.prepare(self.source.bootstrap_servers)
         lanes = [target, airflow]
-        if self.workers:
-            for name, after in (("target", target), ("source", source)):
-                lanes.append(self._lane(f"Kafka Connect on the {name}", partial(self._start_worker, name, after)))
+        clusters = {"target": target, "source": source}
+        for name in self.workers:
+            lanes.append(self._lane(f"Kafka Connect on the {name}", partial(self._start_worker, name, clusters[name])))
+        if self._history:
             self._write_history()
             self._came_up("what was stored before")
         self.shop.start()
@@ -108,6 +117,10 @@ class Stage:
         for connection in self._connections():
             self.client.add_connection(connection)
         self.ready = True
+
+    def _worker(self, cluster: KafkaCluster, heap: str) -> ConnectWorker:
+        folder = self._state / f"connect-{cluster.name}"
+        return ConnectWorker(cluster.name, cluster.bootstrap_servers, folder, heap=heap)
 
     def _write_history(self) -> None:
         """What is to come along; the groups that read it stand before its last part."""
@@ -121,6 +134,20 @@ class Stage:
         if after.failure is None and not self._stopping.is_set():
             worker.start()
             worker.wait_ready()
+
+    def lose_source(self) -> float:
+        """SIGKILL to the source cluster, whatever it does now; the moment, in seconds since the epoch."""
+        moment = time.time()
+        self.source.kill()
+        return moment
+
+    def return_source(self) -> None:
+        """Start the source cluster again on its data, and its worker where that has died with it."""
+        self.source.start()
+        self.source.wait_ready()
+        worker = self.workers["source"]
+        worker.start()
+        worker.wait_ready()
 
     @property
     def shop_has_run(self) -> float:
@@ -244,6 +271,11 @@ def _copied(plan: Path, folder: Path) -> Path:
     text = re.sub(r"^verify:.*\n", "", plan.read_text(encoding="utf-8"), flags=re.MULTILINE)
     (folder / "orders.yaml").write_text(text, encoding="utf-8")
     return folder
+
+
+def _plans_anyway() -> str:
+    """Where Airflow would find plans if nobody told it."""
+    return os.environ.get("KAFKA_MIGRATION_PLANS") or str(paths.include_folder() / "plans")
 
 
 def _airflow_folder(state: Path) -> Path:

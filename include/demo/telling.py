@@ -15,8 +15,10 @@ from rich.console import Console
 
 from demo.airflow import Airflow
 from demo.follow import Failure, Run
-from demo.view import print_table, say
+from demo.verdict import Recovery
+from demo.view import clock, print_table, say
 from demo.witness import GroupCount, ProducerCount, WitnessCount
+from demo.witness_log import Entry
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,72 @@ class Evidence:
         first: str | None = (self.content.get("compared") or {}).get("first")
         return first
 
+    def told(self, key: str) -> list[Any]:
+        """What the steps told under that key for machines to read, each in its last attempt."""
+        if self.file is None:
+            return []
+        last: dict[tuple[str, int], dict[str, Any]] = {}
+        for file in (self.file.parent / "steps").glob("*.json"):
+            record = json.loads(file.read_text(encoding="utf-8"))
+            task = record["task_id"], record.get("map_index", -1)
+            if task not in last or last[task]["attempt"] < record["attempt"]:
+                last[task] = record
+        told = [record.get("report", {}).get("data", {}) for _, record in sorted(last.items())]
+        return [data[key] for data in told if key in data]
+
+    @property
+    def announced(self) -> dict[str, int]:
+        """How many messages of each group might repeat. Told by several steps, the most that one of them told."""
+        found: dict[str, int] = {}
+        for groups in self.told("announced"):
+            for group, number in groups.items():
+                found[group] = max(number, found.get(group, 0))
+        return found
+
     @property
     def summary(self) -> dict[str, str]:
         return {str(label): str(text) for label, text in self.content.get("summary", {}).items()}
+
+
+@dataclass
+class Loss:
+    """When a cluster was killed, and what became of it, in seconds since the epoch; None: not yet."""
+
+    killed: float | None = None
+    failed_over: float | None = None
+    first: Entry | None = None
+    returned: float | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """From the loss to the first message that any group processed elsewhere."""
+        return None if self.killed is None or self.first is None else self.first.time - self.killed
+
+
+def tell_loss(console: Console, loss: Loss, recovery: Recovery) -> None:
+    """What it cost to lose a cluster. Nothing where none was lost."""
+    if loss.killed is None:
+        return
+    first = "nobody processed anything on the target"
+    if loss.first is not None:
+        place = f"{loss.first.record.topic}/{loss.first.record.partition}@{loss.first.record.offset}"
+        first = f"{_since(loss.killed, loss.first.time)} (rto), {place} by group {loss.first.who}"
+    tail = "not known" if recovery.rpo is None else f"{recovery.rpo:,} messages (rpo)"
+    own = "not counted" if recovery.counted is None else f"{recovery.counted:,}"
+    told = {
+        "source killed": clock(loss.killed),
+        "failover triggered": _since(loss.killed, loss.failed_over),
+        "first on the target": first,
+        "source returned": _since(loss.killed, loss.returned),
+        "not mirrored": f"{tail}, as the failback found; of those acknowledged, as the demo counted: {own}",
+    }
+    for group, repeated in sorted(recovery.repeated.items()):
+        told[f"group {group}"] = f"{repeated:,} repeated, at most {recovery.announced.get(group, 0):,} were announced"
+    print_table(console, "What the loss of the source cost", told)
+
+
+def _since(killed: float, moment: float | None) -> str:
+    return "never" if moment is None else f"{clock(moment)}, {moment - killed:.1f} s later"
 
 
 def tell_failures(console: Console, airflow: Airflow, run: Run, failures: Iterable[Failure]) -> None:

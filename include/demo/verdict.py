@@ -5,8 +5,8 @@ Judges only what it is given; anything that is not known is never a PASS.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Literal
 
@@ -21,7 +21,10 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Tally:
-    """What the witness logs add up to. `first` names the first message that was not delivered as it should."""
+    """What the witness logs add up to. `first` names the first message that was not delivered as it should.
+
+    `may_repeat`: whether repeats are a fault is judged elsewhere.
+    """
 
     produced: int = 0
     lost: int = 0
@@ -29,10 +32,50 @@ class Tally:
     out_of_order: int = 0
     first: str | None = None
     order_may_bend: bool = False
+    may_repeat: bool = False
 
     @property
     def faulty(self) -> bool:
-        return bool(self.lost or self.repeated or (self.out_of_order and not self.order_may_bend))
+        repeated = self.repeated and not self.may_repeat
+        disordered = self.out_of_order and not self.order_may_bend
+        return bool(self.lost or repeated or disordered)
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """What the loss of a cluster cost, by what was seen from outside and by what the runs told; None: not known.
+
+    `rpo`: the messages of the lost cluster that the failback found not mirrored; `counted` of them had been
+    acknowledged, by the services' own books and what lay on the survivor. `rto`: seconds from the loss to the first
+    message that was processed on the survivor. `announced`: how many messages might repeat, `repeated`: how many did,
+    both by group.
+    """
+
+    rpo: int | None = None
+    counted: int | None = None
+    rto: float | None = None
+    announced: Mapping[str, int] = field(default_factory=dict)
+    repeated: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def line(self) -> str:
+        rpo = "unknown" if self.rpo is None else f"{self.rpo}"
+        rto = "unknown" if self.rto is None else f"{self.rto:.1f}"
+        return f" rpo={rpo} rto={rto}"
+
+    @property
+    def problem(self) -> tuple[Outcome, str] | None:
+        """What is not known of it, or is worse than what was told."""
+        more = [group for group, number in sorted(self.repeated.items()) if number > self.announced.get(group, 0)]
+        if more:
+            return Outcome.FAIL, f"repeated_more_than_announced:{','.join(more)}"
+        if self.rto is None:
+            return Outcome.INCONCLUSIVE, "rto_unknown"
+        if self.rpo is None or self.counted is None:
+            return Outcome.INCONCLUSIVE, "rpo_unknown"
+        if self.counted > self.rpo:
+            return Outcome.FAIL, f"{self.counted}_not_mirrored_and_{self.rpo}_told"
+        return None
 
 
 @dataclass(frozen=True)
@@ -69,11 +112,15 @@ class RunEnd:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`reason` says why it is no PASS; None where the tally names the message at fault."""
+    """`reason` says why it is no PASS; None where the tally names the message at fault.
+
+    `recovery` is of a demo in which a cluster was lost.
+    """
 
     outcome: Outcome
     tally: Tally = Tally()
     reason: str | None = None
+    recovery: Recovery | None = None
 
     @property
     def line(self) -> str:
@@ -81,6 +128,7 @@ class Verdict:
         counted = (
             f"verdict {self.outcome} produced={tally.produced} lost={tally.lost} "
             f"repeated={tally.repeated} out_of_order={tally.out_of_order}"
+            f"{self.recovery.line if self.recovery else ''}"
         )
         if self.outcome is Outcome.PASS:
             return counted
@@ -116,3 +164,12 @@ def judge(runs: Sequence[RunEnd], tally: Tally, *, cut_short: bool = False, diff
             outcome, reason = run.problem
             return Verdict(Outcome.FAIL if tally.faulty else outcome, tally, reason)
     return Verdict(Outcome.PASS, tally)
+
+
+def judge_recovery(runs: Sequence[RunEnd], tally: Tally, recovery: Recovery, *, cut_short: bool = False) -> Verdict:
+    """The same of a demo in which a cluster was lost; for a PASS what that cost must be known too."""
+    verdict = replace(judge(runs, tally, cut_short=cut_short), recovery=recovery)
+    if verdict.outcome is Outcome.PASS and recovery.problem is not None:
+        outcome, reason = recovery.problem
+        return replace(verdict, outcome=outcome, reason=reason)
+    return verdict

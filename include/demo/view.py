@@ -166,14 +166,15 @@ def _after(row: TaskRow, picture: RunPicture) -> str:
     return "" if seconds is None else f" after {seconds:.1f} s"
 
 
-def _clock() -> str:
-    return datetime.now(UTC).astimezone().strftime("%H:%M:%S")
+def clock(moment: float) -> str:
+    """Seconds since the epoch, as a clock on the wall shows them."""
+    return datetime.fromtimestamp(moment, UTC).astimezone().strftime("%H:%M:%S")
 
 
 def say(console: Console, text: str) -> None:
     """One line with the time; nothing where the terminal has gone away."""
     with suppress(OSError, ValueError):
-        console.print(f"{_clock()} {text}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"{clock(time.time())} {text}", markup=False, highlight=False, soft_wrap=True)
 
 
 def print_table(console: Console, title: str, entries: Mapping[str, str]) -> None:

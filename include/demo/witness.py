@@ -138,6 +138,21 @@ def count(directory: Path, readers: Readers) -> WitnessCount:
     return ledger.result()
 
 
+def first_processed(directory: Path, servers: str, *, since: float) -> Entry | None:
+    """The first message that any group processed at those servers, from that moment on."""
+    entries = (entry for file in _files(directory) for entry in _entries(file))
+    there = (e for e in entries if e.kind is Kind.PROCESSED and e.servers == servers and e.time >= since)
+    return min(there, key=lambda entry: entry.time, default=None)
+
+
+def acknowledged(directory: Path, servers: str, topics: Collection[str]) -> set[str]:
+    """The ids of all messages of those topics that were acknowledged at those servers."""
+    entries = (entry for file in _files(directory) for entry in _entries(file))
+    return {
+        e.record.id for e in entries if e.kind is Kind.PRODUCED and e.servers == servers and e.record.topic in topics
+    }
+
+
 def wait_until_complete(directory: Path, readers: Readers, *, timeout: float, quiet: float) -> WitnessCount:
     """Count once every acknowledged message has been processed by every group that should.
 

@@ -39,7 +39,7 @@ class Run:
     `dry_run`: everything is read and shown, nothing is changed. `disorder`: of a rollback, that consumers cannot run on
     the target and stay on the source, though what is on the target is unread. `full`: of a verification, that what was
     proved before is read again; `level`, how closely it looks; `seed`, by which it chooses a sample. `other_plans`:
-    what else is planned here. `stands_back`: of a run that keeps a mirror, why it leaves it alone; None: it keeps it.
+    what else is planned here.
     `documents`: a local folder for pages that a step leaves beside the evidence; None where there is none. `leave`:
     writes a text beside the evidence under a name, and tells where it lies. `suites`: the folder of the plan's suites.
     """
@@ -59,7 +59,6 @@ class Run:
     level: Level = "content"
     seed: int = 0
     other_plans: Sequence[Plan] = ()
-    stands_back: str | None = None
     documents: Path | None = None
     leave: Callable[[str, str], str] = _nowhere
     suites: Path = field(default_factory=Path)

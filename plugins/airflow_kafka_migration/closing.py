@@ -18,7 +18,7 @@ from airflow_kafka_migration.failures import NotPassed, StepFailed, StepRefused,
 from airflow_kafka_migration.links import EvidenceLink
 from airflow_kafka_migration.names import is_dry, purpose_of
 from airflow_kafka_migration.state import LOCKS, AssetRecords, plan_asset
-from kafka_migration.purposes import MIRROR, VERIFY
+from kafka_migration.purposes import LOCKING, MIRROR, VERIFY
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -179,7 +179,7 @@ class GateOperator(BaseOperator):
     def execute(self, context: Context) -> str:
         from airflow_kafka_migration.audit import LOG
         from airflow_kafka_migration.evidence import evidence_root
-        from airflow_kafka_migration.runs import open_run, started_plan
+        from airflow_kafka_migration.runs import forget_plan, open_run, started_plan
         from kafka_migration.errors import MigrationError
         from kafka_migration.evidence.bundle import EVIDENCE_JSON, Bundle
         from kafka_migration.steps.closing import finish
@@ -205,6 +205,8 @@ class GateOperator(BaseOperator):
         if verdict != "PASS":
             raise NotPassed(verdict, evidence["because"])
         finish(open_run(context, self.plan, LOG, heading=self.heading, as_started=True))
+        if purpose_of(ti.dag_id) not in LOCKING:
+            forget_plan(context, self.plan)
         if self.announces and not is_dry(context):
             context["outlet_events"][plan_asset(self.plan)].extra = {"run_id": ti.run_id, "verdict": verdict}
         return str(verdict)
@@ -213,10 +215,10 @@ class GateOperator(BaseOperator):
 def _points(loaded: LoadedPlan, records: AssetRecords, purpose: str) -> dict[str, list[CutoverPoint]]:
     """The cutover points of the pass; of a rollback those of the way back too."""
     from kafka_migration.passes import WayBack, current_pass, last_pass
-    from kafka_migration.purposes import ROLLBACK
+    from kafka_migration.purposes import FAILBACK, ROLLBACK
     from kafka_migration.steps.common import recorded_points
 
-    if purpose != ROLLBACK:
+    if purpose not in (ROLLBACK, FAILBACK):
         return recorded_points(loaded.graph, current_pass(records))
     there = last_pass(records)
     back = WayBack(records, there.number, loaded.plan, loaded.graph.stages)

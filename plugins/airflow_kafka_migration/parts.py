@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any, get_args
 
@@ -122,6 +123,11 @@ class Steps:
         return self._plan.copied_back
 
     @property
+    def both_ways(self) -> bool:
+        """Whether a kept mirror copies both ways: it then goes on while services come home."""
+        return self._plan.prefixed
+
+    @property
     def twice(self) -> bool:
         """Whether services that read have second instances."""
         return self._plan.scheme == "producers_later"
@@ -174,6 +180,10 @@ class Steps:
     def past_failover(self) -> Task:
         """Every group has read all that was copied before the failover: it is handed over behind the tail."""
         return self._wait("past_failover", "tail:past_failover")
+
+    def copied(self) -> Task:
+        """What one cluster had when its writers had stopped is on the other. The mirror goes on."""
+        return self._wait("copied", "both_copied:copied")
 
     def drill(self) -> Task:
         """Copies of the groups, under other names, go on at the target and read there; then they are gone."""
@@ -403,8 +413,12 @@ class Steps:
         return self._act("start_mirror", "keeping:start_mirror")
 
     def watch(self) -> Task:
-        """Looks after the mirror until shortly before the next run does."""
+        """Looks after the mirror until the next run does."""
         return self._wait("watch", "watching:watch", looks_every=_WATCHES_EVERY)
+
+    def start_home(self) -> Task:
+        """The same to the source, behind what it had taken and nobody had copied."""
+        return self._act("start_mirror", "tail:start_mirror")
 
     def caught_up(self) -> Task:
         """The stored messages are copied; the mirror keeps up with what is written."""
@@ -461,6 +475,10 @@ class Steps:
     def compare_content(self) -> Task:
         """Every copied message is compared with its original."""
         return self._act("compare_content", "content:compare")
+
+    def compare_followed(self) -> Task:
+        """What had been copied until the failover is compared, as far as no verification has done it."""
+        return self._act("compare_followed", "content:compare_followed")
 
     def start_history(self) -> Task | None:
         """What is stored begins to be copied under prefixed names, where the plan says so."""
@@ -653,18 +671,22 @@ def _dag(loaded: LoadedPlan, purpose: str) -> DAG:
         schedule=_schedule(plan, purpose),
         catchup=False,
         # A second run is not queued behind the first: it starts, and is refused with the first one's run id. One that
-        # verifies goes on where the one before it has ended.
-        max_active_runs=16 if purpose in LOCKING else 1,
+        # verifies goes on where the one before it has ended. One that watches is relieved by the next while it does.
+        max_active_runs=16 if purpose in LOCKING else 2 if purpose == MIRROR else 1,
         tags={"kafka migration", plan.scheme, *([BROKEN_NOTIFIERS] if broken_notifiers() else [])},
         params={name: params[name] for name in parameters(purpose, plan)},
     )
 
 
 def _schedule(plan: Plan, purpose: str) -> AssetOrTimeSchedule | CronTriggerTimetable | list[Asset] | None:
-    """When a DAG runs without being asked. A verification: at its times, and after a gate that announces its PASS."""
+    """When a DAG runs without being asked. A verification: at its times, and after a gate that announces its PASS.
+
+    A mirror begins as soon as its DAG is there and not paused; a drill waits for its time, when there is something to
+    practise on. Airflow by itself would begin either when its last time was not long ago.
+    """
     at = {MIRROR: plan.mirror.schedule, DRILL: plan.mirror.drill} if plan.mirror and plan.keeps_mirror else {}
     if (cron := at.get(purpose)) and not plan.decommissioned:
-        return CronTriggerTimetable(cron, timezone="UTC")
+        return CronTriggerTimetable(cron, timezone="UTC", run_immediately=purpose == MIRROR or timedelta())
     if purpose != VERIFY or plan.verify is None or plan.decommissioned:
         return None
     ended = [plan_asset(plan.plan)]

@@ -37,7 +37,7 @@ from kafka_migration.errors import PlanChanged, Refused
 from kafka_migration.evidence.bundle import Bundle
 from kafka_migration.mirror.registry import build_history, build_mirrors, mirror_controller
 from kafka_migration.plan.load import BrokenPlan, LoadedPlan, difference, find_plan, load_plans, parse_plan
-from kafka_migration.purposes import FAILBACK, FAILOVER, LOCKING, MIRROR, VERIFY
+from kafka_migration.purposes import FAILOVER, LOCKING, MIRROR, VERIFY
 from kafka_migration.run import Run
 from kafka_migration.services.registry import build_controllers, build_seconds
 from kafka_migration.sides import Side
@@ -93,21 +93,11 @@ def open_run(
         other_plans=[
             entry.plan for entry in load_plans() if isinstance(entry, LoadedPlan) and entry.plan != loaded.plan
         ],
-        stands_back=_stands_back(context, plan_name) if purpose == MIRROR else None,
         documents=_bundle(context, loaded).local_folder(DOCUMENTS),
         leave=lambda name, text: _bundle(context, loaded).leave(name, text),
         suites=loaded.suites,
         log=log,
     )
-
-
-def _stands_back(context: Context, plan_name: str) -> str | None:
-    """Why a mirror is left alone now: a run that makes use of it has begun. Two may ask at once, see `keeping`."""
-    claims = AirflowClaims(context, FIRST_TASK)
-    for purpose in (FAILOVER, FAILBACK):
-        for run_id in claims.active_runs(dag_id(plan_name, purpose)):
-            return f"stands back: run {run_id} of {dag_id(plan_name, purpose)} is active; nothing is started meanwhile"
-    return None
 
 
 def _verified(clusters: Clusters, plan: Plan) -> Clusters:
@@ -173,10 +163,13 @@ def started_plan(context: Context, plan_name: str) -> LoadedPlan:
     return parse_plan(kept["text"], Path(kept["file"])) if kept else find_plan(plan_name)
 
 
+def forget_plan(context: Context, plan_name: str) -> None:
+    """Of a run that has ended for good: its evidence holds the plan. Those that run by the clock would pile up."""
+    AssetRecords(context, plan_asset(plan_name)).delete(_plan_key(context))
+
+
 def _plan_key(context: Context) -> str:
-    """A mirror that is kept has a run every few minutes, one at a time: only the last one's plan is kept."""
-    purpose = purpose_of(context["ti"].dag_id)
-    return f"run/{purpose}/plan" if purpose == MIRROR else f"run/{purpose}/{context['ti'].run_id}/plan"
+    return f"run/{purpose_of(context['ti'].dag_id)}/{context['ti'].run_id}/plan"
 
 
 def _same_plan(context: Context, loaded: LoadedPlan, records: Records) -> None:

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -339,7 +340,9 @@ def test_plans_own_suites_are_judged_beside_the_proof(dags_of: Callable[..., dic
 _KEPT = shop("mirror") + "mirror: {{connection: connect_target, schedule: '*/7 * * * *'}}\n"
 
 
-def test_mirror_that_is_kept_is_watched_one_run_after_the_other(dags_of: Callable[..., dict[str, DAG]]) -> None:
+def test_mirror_that_is_kept_is_watched_by_one_run_after_the_other_without_a_gap(
+    dags_of: Callable[..., dict[str, DAG]],
+) -> None:
     from airflow.serialization.serialized_objects import DagSerialization
 
     made = dags_of(_KEPT)
@@ -347,7 +350,7 @@ def test_mirror_that_is_kept_is_watched_one_run_after_the_other(dags_of: Callabl
     assert "rollback" not in made
     dag = made["mirror"]
     assert order_of(dag) == ["preflight", "create_topics", "start_mirror", "watch", "evidence", "gate"]
-    assert dag.max_active_runs == 1, "the next run does not begin beside the one that watches"
+    assert dag.max_active_runs == 2, "one that watches is relieved by the next, so that none is missed"
     assert not dag.catchup
     assert DagSerialization.from_dict(DagSerialization.to_dict(dag)).timetable.summary == "*/7 * * * *"
     assert set(dag.params) == {"dry_run", "reason"}
@@ -356,6 +359,29 @@ def test_mirror_that_is_kept_is_watched_one_run_after_the_other(dags_of: Callabl
     assert dag.get_task("gate").outlets == [], "nothing has moved that would have to be verified"
     watch = dag.get_task("watch")
     assert (watch.patience, watch.poll) == (0.0, 3.0), "it takes no worker's place"  # type: ignore[attr-defined]
+
+
+def test_mirror_begins_when_its_plan_is_there_and_a_drill_only_at_its_time(
+    dags_of: Callable[..., dict[str, DAG]],
+) -> None:
+    from airflow.serialization.serialized_objects import DagSerialization
+    from airflow.timetables.base import TimeRestriction
+
+    now = datetime.now(UTC)
+    # Both would have run a minute ago, and will again in an hour but one minute.
+    hourly = f"{(now - timedelta(minutes=1)).minute} * * * *"
+    mirror = f"connection: connect_target, schedule: '{hourly}', drill: '{hourly}'"
+    made = dags_of(shop("mirror") + f"mirror: {{{{{mirror}}}}}\n")
+    first = {}
+    for purpose in ("mirror", "drill"):
+        timetable = DagSerialization.from_dict(DagSerialization.to_dict(made[purpose])).timetable
+        info = timetable.next_dagrun_info(
+            last_automated_data_interval=None, restriction=TimeRestriction(None, None, catchup=False)
+        )
+        assert info is not None
+        first[purpose] = info.run_after
+    assert first["mirror"] <= now
+    assert first["drill"] > now
 
 
 def test_mirror_of_a_source_that_was_given_up_is_not_kept(dags_of: Callable[..., dict[str, DAG]]) -> None:
@@ -435,10 +461,28 @@ def test_failback_finds_the_tail_before_anything_comes_home_and_hands_over_behin
         *("preflight", "begin", "tail", "start_mirror", "caught_up", "past_failover", "rehearse", "approve_handover"),
         *("stop_writers", "cutover", "stop_mirror", "switch_producers.api"),
         *("depot.handover", "depot.consuming", "books.handover", "books.consuming"),
-        *("compare_content", "evidence", "gate"),
+        *("compare_content", "compare_followed", "evidence", "gate"),
     ]
-    assert headings(dag)["target"] == {"tail"}, "the plan's own mirror copies it"
+    assert headings(dag)["target"] == {"tail", "compare_followed"}, "the plan's own mirror copies it"
     assert dags.keys() == {"mirror", "verify", "failover", "failback", "drill"}, "nothing migrates"
+
+
+def test_failback_of_both_ways_lets_both_mirrors_go_on_and_waits_for_both_before_anybody_comes_home(
+    dags_of: Callable[..., dict[str, DAG]],
+) -> None:
+    mirror = "mirror: {{connection: connect_target, back: connect_source, ways: both_ways}}\napprovals: [handover]\n"
+    dag = dags_of(re.sub(r"(group: .*?\])", r"\1, subscription: .*", shop("mirror")) + mirror)["failback"]
+    assert order_of(dag) == [
+        *("preflight", "begin", "start_mirror", "caught_up", "there_caught_up", "rehearse", "approve_handover"),
+        *("stop_writers", "copied", "there_copied", "switch_producers.api"),
+        *("depot.handover", "depot.consuming", "books.handover", "books.consuming"),
+        *("evidence", "gate"),
+    ]
+    for waits in ("copied", "there_copied"):
+        assert behind(dag, waits) >= {"switch_producers.api", "depot.handover", "books.handover"}
+    assert headings(dag)["target"] == {"there_caught_up", "there_copied"}
+    assert not {"stop_mirror", "tail"} & set(order_of(dag)), "nothing is mixed, so nothing is stopped"
+    assert dag.get_task("gate").outlets, "both ways are verified afterwards"
 
 
 def test_drill_runs_at_its_times_and_touches_no_service(dags_of: Callable[..., dict[str, DAG]]) -> None:

@@ -214,3 +214,26 @@ def fired(trigger: WaitTrigger) -> dict[str, Any]:
         raise AssertionError("no event")
 
     return asyncio.run(asyncio.wait_for(first(), 30))
+
+
+def test_what_looks_measure_is_a_metric_of_the_plan_and_never_ends_a_wait(
+    airflow_home: AirflowHome, run_dag: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.sdk.observability import stats
+
+    sent: list[tuple[str, float]] = []
+
+    def gauge(name: str, value: float) -> None:
+        sent.append((name, value))
+        if len(sent) > 1:
+            raise OSError("nobody listens")
+
+    monkeypatch.setattr(stats, "gauge", gauge)
+    monkeypatch.setattr(WaitTrigger, "dwell", 0.0)
+    airflow_home.write_plan("waits")
+    waiting = Look(Outcome.WAITING, ("7 left",), {"left": 0}, numbers={"mirror.behind": 7.0})
+    steps.countdown.outcomes = [waiting, waiting]  # of the worker, and of the trigger
+    ended = run_dag("waits.migrate")
+    assert ended.state == "success"
+    assert sent == [("kafka_migration.waits.mirror.behind", 7.0)] * 2
+    assert ended.log.count("metrics could not be sent: OSError: nobody listens") == 1

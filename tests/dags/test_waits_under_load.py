@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +26,7 @@ topics: {include: [orders]}
 services: [{name: api, produces: [orders], controller: {kind: manual}}]
 """
 _BUSY = "while True: pass"
+_LOOK_EVERY = 0.5
 
 
 @pytest.fixture
@@ -74,9 +76,12 @@ def load() -> Iterator[None]:
 def test_no_wait_fails_by_itself(client: AirflowClient, load: None) -> None:
     client.wait_for_dag("waits.load", 60, lambda: None)
     client.trigger("waits.load", "run", {})
-    wait_until(
-        lambda: client.run_state("waits.load", "run") in ("success", "failed"), timeout=600, what="the run's end"
-    )
+
+    def ended() -> bool:
+        time.sleep(_LOOK_EVERY)
+        return client.run_state("waits.load", "run") in ("success", "failed")
+
+    wait_until(ended, timeout=600, what="the run's end")
     assert [told(client, row) for row in client.tasks("waits.load", "run") if row.state != "success"] == []
 
 

@@ -55,6 +55,7 @@ class FaultStage:
         self.plans.mkdir()
         self.rendezvous = Rendezvous(state / "rendezvous")
         self._shops = 0
+        self._used = False
 
     @property
     def client(self) -> AirflowClient:
@@ -88,6 +89,9 @@ class FaultStage:
         for former in self.plans.glob("*.yaml"):
             former.unlink()
         (self.plans / f"{plan}.yaml").write_text(text, encoding="utf-8")
+        if not self._used:  # the stage has just been opened like that
+            self._used = True
+            return
         self.shop.stop()
         shutil.rmtree(self.shop.directory)
         for cluster in (self.source, self.target):

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from confluent_kafka import Producer
 from tests.conftest import RunningCluster
 from tests.integration.copying import visible
 from tests.integration.scene import Daemon, MirroredLife, Town, found, until_done
-from tests.integration.workbench import eventually
+from tests.integration.workbench import Workbench, eventually
 
 from demo.connect import ConnectWorker
 from demo.kafka import KafkaCluster
@@ -42,6 +43,7 @@ from kafka_migration.steps import (
 )
 from kafka_migration.steps.common import FLOW
 from kafka_migration.steps.cutover import cutover
+from kafka_migration.topics.create import add_partitions
 
 
 @pytest.fixture(scope="module")
@@ -116,15 +118,29 @@ class Kept:
         mirror = self.run("hold", MIRROR).mirrors[Side.TARGET]
         mirror.stop()
         self.life.turns(turns)
+        opened = _open_transaction(self.town.source, self.a)
         self.cluster.kill()
+        del opened
         mirror.resume()
 
     def returns(self) -> None:
         self.cluster.start()
         self.cluster.wait_ready()
+        self.town.source = Workbench(self.cluster.bootstrap_servers)  # each task of a run has clients of its own
 
     def values(self, tp: TopicPartition, side: Side) -> list[int]:
         return [int(m.value()) for m in visible(self.town.bench(side), tp)]
+
+
+def _open_transaction(bench: Workbench, tp: TopicPartition) -> Producer:
+    """One that is never ended: whoever wrote it dies with the cluster."""
+    settings = {"transactional.id": f"dies-{tp.topic}", "transaction.timeout.ms": 5000}
+    producer = Producer({"bootstrap.servers": bench.bootstrap_servers, **settings})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce(tp.topic, b"-1", partition=tp.partition)
+    producer.flush(30)
+    return producer
 
 
 @pytest.fixture
@@ -172,7 +188,7 @@ def come_back(run: Run, life: MirroredLife) -> dict[str, StepReport]:
     """The steps of the DAG, in its order."""
     reports = {"look": bringing.look(run), "begin": bringing.begin(run)}
     reports["tail"] = until_done(tail.tail, run.headed(Side.TARGET), 60, life.turn)
-    mirroring.start(run)
+    tail.start_mirror(run)
     until_done(mirroring.caught_up, run, 60, life.turn)
     until_done(tail.past_failover, run, 60, life.turn)
     reports["rehearse"] = handover.rehearse(run)
@@ -185,6 +201,7 @@ def come_back(run: Run, life: MirroredLife) -> dict[str, StepReport]:
     for unit in run.graph.readers:
         handover.hand_over(run, unit=unit.name)
     reports["content"] = content.compare(run)
+    reports["before"] = content.compare_followed(run.headed(Side.TARGET))
     reports["end"] = closing.closing_look(run)
     assert [f.id for f in reports["end"].findings if f.stops] == []
     closing.finish(run)
@@ -222,6 +239,7 @@ def test_nothing_is_lost_over_a_failover_and_the_way_back_and_no_more_is_repeate
     assert kept.values(kept.a, Side.TARGET)[:11] == list(range(11)), "nothing was mixed in"
     reports = come_back(kept.run("back", FAILBACK), kept.life)
     assert reports["tail"].data["tail"]["messages"] == 4 + 4
+    assert reports["before"].data["compared"]["messages"] == 11 + 11, "all that was copied until the failover"
     assert {f.id for f in reports["look"].findings if f.id.startswith("tail/")} == {f"tail/{kept.a}", f"tail/{kept.b}"}
     kept.life.turns(2)
     kept.life.finish()
@@ -259,6 +277,16 @@ def test_tail_that_is_kept_stays_on_the_source_and_is_told_and_no_group_reads_it
         assert set(read) == set(kept.life.written[topic]) - (lost if topic == kept.a.topic else set()), group
     assert lost < set(kept.values(kept.a, Side.SOURCE)), "it is still there"
     assert not lost & set(kept.values(kept.a, Side.TARGET)), "and never silently mixed in"
+
+
+def test_partition_that_came_since_the_mirror_was_looked_after_is_read_from_its_start(kept: Kept) -> None:
+    kept.mirror()
+    kept.note()
+    for side in Side:
+        add_partitions(kept.town.bench(side).cluster, {kept.a.topic: 2})
+    new = TopicPartition(kept.a.topic, 1)
+    groups = {m.group: (m.known, m.offset) for m in failover._mapped(kept.run("over", FAILOVER)) if m.partition == new}
+    assert groups == {kept.town.named(name): (None, 0) for name in ("g2", "g3")}, "wherever `auto.offset.reset` points"
 
 
 def test_failover_run_again_changes_nothing_and_a_source_that_answers_is_asked_about(kept: Kept) -> None:
@@ -305,6 +333,7 @@ def test_drill_reads_as_a_failover_would_and_leaves_no_trace(kept: Kept) -> None
     assert told["again"][g2] == 3, "it has read three messages since it was noted"
     assert 0 < told["recovery_seconds"] < 30
     assert found(report, "drill-skips/none").status is Status.PASS
+    assert not closing.closing_look(run).findings, "every service is where it was, as it should be"
     assert kept.town.state(kept.plan) == before
     listed = kept.town.target.cluster.group_admin.list_consumer_groups().result().valid
     assert not [g.group_id for g in listed if "drill" in g.group_id and kept.plan.plan in g.group_id]

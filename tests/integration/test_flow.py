@@ -21,7 +21,7 @@ from kafka_migration.clusters.client import Cluster, Clusters
 from kafka_migration.findings import Status
 from kafka_migration.groups.commits import committed
 from kafka_migration.passes import current_pass
-from kafka_migration.plan.load import load_plan, plans_folder
+from kafka_migration.plan.load import load_plan, plans_folders
 from kafka_migration.records import MemoryRecords
 from kafka_migration.report import StepReport
 from kafka_migration.run import Run
@@ -162,7 +162,7 @@ def _run(pair: list[KafkaCluster], shop: Shop) -> Run:
         "socket": str(supervisor.socket),
         "env_directory": str(supervisor.env_directory),
     }
-    plan = load_plan(plans_folder() / "orders.yaml").plan
+    plan = load_plan(plans_folders()[0] / "orders.yaml").plan
     controllers = build_controllers(plan, clusters.addresses, lambda _: parts)
     return Run(plan, "migrate", "first", clusters, controllers, MemoryRecords())
 

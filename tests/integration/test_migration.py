@@ -170,14 +170,13 @@ def verified_after(scene: Scene) -> dict[str, Any]:
 def test_a_migration_that_is_stopped_at_every_gate_loses_nothing(scene: Scene) -> None:
     everything = set(scene.sides())
 
-    # A dry run shows all and changes nothing.
-    assert scene.run("dry", dry_run=True) == "success", scene.why("dry")
-    assert scene.on_target() == set()
-    assert topic_names(scene.clusters.target) == set()
-
-    # A mistyped parameter is no real run.
-    assert scene.run("mistyped", dryrun=True) == "failed"
+    # A dry run shows all and changes nothing. A mistyped parameter is no real run.
+    for run_id, conf in (("dry", {"dry_run": True}), ("mistyped", {"dryrun": True})):
+        scene.client.trigger(DAG, run_id, conf)
+    assert scene.follow("dry", {}) == "success", scene.why("dry")
+    assert scene.follow("mistyped", {}) == "failed"
     assert "dryrun" in scene.log("mistyped", "preflight")
+    assert scene.on_target() == set()
     assert topic_names(scene.clusters.target) == set()
 
     # Each approval rejected: the run fails, and nothing behind it has moved.

@@ -182,7 +182,7 @@ def test_files_and_offsets_of_somebody_else_are_never_taken_over(pair: Pair) -> 
 
 @pytest.fixture
 def back(source: RunningCluster, tmp_path: Path) -> Iterator[ConnectWorker]:
-    with ConnectWorker("back", source.bootstrap_servers, tmp_path / "back") as one:
+    with ConnectWorker("home-again", source.bootstrap_servers, tmp_path / "back") as one:
         yield one
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -46,6 +48,7 @@ from kafka_migration.steps import (
     switch,
     topics,
 )
+from kafka_migration.steps.common import handover_key
 from kafka_migration.steps.consuming import consuming
 from kafka_migration.steps.cutover import cutover
 from kafka_migration.steps.synchronisation import verify_synchronisation
@@ -540,6 +543,29 @@ def test_group_that_somebody_else_uses_is_not_handed_over(move: Move, monkeypatc
         handover.hand_over(run, unit="three")
     assert "still have members on the source" in str(refused.value)
     assert not committed(move.town.target.cluster, [move.town.named("g3")])[move.town.named("g3")]
+
+
+def test_group_that_has_members_where_it_goes_though_nobody_has_started_it_is_set_when_they_have_gone(
+    move: Move, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a cluster that was lost and has returned: it still counts the members that died with it."""
+    group = move.town.named("g3")
+    run = move.run()
+    to_the_image(run, move.life)
+    with ExitStack() as member:
+        member.enter_context(move.town.target.member(group, move.a.topic))
+        with monkeypatch.context() as hasty:
+            hasty.setattr(handover, "_LEAVES_WITHIN", 0.5)
+            with pytest.raises(Refused, match=f"{group} should have no members on the target yet"):
+                handover.hand_over(run, unit="three")
+        assert not committed(move.town.target.cluster, [group])[group]
+        assert run.controllers["three"].observe().state is State.STOPPED
+        Timer(3.0, member.pop_all().close).start()
+        handover.hand_over(run, unit="three")
+    wanted = run.current.note_offsets(handover_key(group))
+    assert committed(move.town.target.cluster, [group])[group] == wanted
+    to_the_end(move.run("second"), move.life)
+    move.everything_was_read_once_and_in_order()
 
 
 @dataclass

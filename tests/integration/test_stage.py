@@ -12,8 +12,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from demo.airflow import Login
 from demo.claim import holder_of
+from demo.commands import _Instance
 from demo.leftovers import end_all
+from demo.shop.catalogue import PLAIN
 from demo.waiting import wait_until
 
 INCLUDE = Path(__file__).parents[2] / "include"
@@ -31,7 +34,7 @@ def state(tmp_path: Path) -> Iterator[Path]:
 def command(state: Path, name: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "demo", name],
-        env={**os.environ, "PYTHONPATH": str(INCLUDE), "KAFKA_MIGRATION_STATE": str(state)},
+        env=environment(state),
         capture_output=True,
         text=True,
         timeout=180,
@@ -39,9 +42,33 @@ def command(state: Path, name: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def start(state: Path, *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "demo", *words], env=environment(state), stdout=subprocess.PIPE, text=True
+    )
+
+
+def environment(state: Path) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(INCLUDE), "KAFKA_MIGRATION_STATE": str(state)}
+
+
 def processes(state: Path) -> list[psutil.Process]:
     """Every process that was started for that state folder, whoever its parent is."""
     return [process for process in psutil.process_iter() if mark(process) == str(state)]
+
+
+def under_way(state: Path) -> bool:
+    """The source, the database and the whole shop run, and a component of Airflow has been forked."""
+    commands = [command_line(process) for process in processes(state)]
+    services = sum("-m demo.shop." in one and not one.startswith("sh ") for one in commands)
+    return services >= len(PLAIN.services) and sum("demo.forked" in one for one in commands) >= 2
+
+
+def command_line(process: psutil.Process) -> str:
+    try:
+        return " ".join(process.cmdline())
+    except psutil.Error:
+        return ""
 
 
 def mark(process: psutil.Process) -> str | None:
@@ -53,9 +80,21 @@ def mark(process: psutil.Process) -> str | None:
 
 @pytest.mark.timeout(400)
 def test_up_and_down_leave_no_process_even_after_a_kill(state: Path) -> None:
+    killed = start(state, "hold")
+    wait_until(lambda: under_way(state), timeout=90, what="something of every part to have been started")
+    assert killed.pid == getattr(holder_of(state), "pid", None)
+    killed.kill()
+    killed.wait(10)
+    wait_until(lambda: holder_of(state) is None, timeout=10, what="the killed holder to be gone")
+    # What one that is killed later leaves as well.
+    _Instance(Login("http://127.0.0.1:1", "admin", "of-the-killed")).write(state)
+
     first = command(state, "up")
     assert first.returncode == 0, first.stdout + first.stderr
+    assert "that an earlier start had left" in first.stdout
+    assert "It is running already." not in first.stdout
     assert "password  " in first.stdout
+    assert "of-the-killed" not in first.stdout
     assert processes(state)
 
     again = command(state, "up")
@@ -67,16 +106,6 @@ def test_up_and_down_leave_no_process_even_after_a_kill(state: Path) -> None:
     assert refused.stdout.splitlines()[-1].endswith(" reason=already_running")
     assert processes(state), "a refused demo must not end what runs"
 
-    holder = holder_of(state)
-    assert holder is not None
-    os.kill(holder.pid, signal.SIGKILL)
-    wait_until(lambda: holder_of(state) is None, timeout=10, what="the killed holder to be gone")
-
-    second = command(state, "up")
-    assert second.returncode == 0, second.stdout + second.stderr
-    assert "that an earlier start had left" in second.stdout
-    assert "It is running already." not in second.stdout
-
     down = command(state, "down")
     assert down.returncode == 0
     assert processes(state) == []
@@ -86,12 +115,7 @@ def test_up_and_down_leave_no_process_even_after_a_kill(state: Path) -> None:
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_start_says_so_and_leaves_no_process(state: Path, number: signal.Signals) -> None:
-    demo = subprocess.Popen(
-        [sys.executable, "-m", "demo", "demo"],
-        env={**os.environ, "PYTHONPATH": str(INCLUDE), "KAFKA_MIGRATION_STATE": str(state)},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    demo = start(state, "demo")
     wait_until(lambda: len(processes(state)) > 3, timeout=60, what="the demo to start some processes")
 
     demo.send_signal(number)
@@ -106,12 +130,7 @@ def test_interrupted_start_says_so_and_leaves_no_process(state: Path, number: si
 
 @pytest.mark.timeout(180)
 def test_interrupted_while_it_stores_messages_it_says_so_and_leaves_no_process(state: Path) -> None:
-    demo = subprocess.Popen(
-        [sys.executable, "-m", "demo", "demo", "SCHEME=mirror_first"],
-        env={**os.environ, "PYTHONPATH": str(INCLUDE), "KAFKA_MIGRATION_STATE": str(state)},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    demo = start(state, "demo", "SCHEME=mirror_first")
     wait_until(lambda: _stores(state), timeout=90, what="the demo to store messages")
 
     demo.send_signal(signal.SIGINT)

@@ -100,9 +100,8 @@ class Kept:
 
     def ended(self) -> StepReport:
         """What the watch says when its time is over; it is on record then."""
-        look = self.look(later=self.brief["until"] - time.time() + 1)
-        if look.outcome is Outcome.AGAIN:
-            look = self.look(later=self.brief["until"] - time.time() + 1)
+        self.brief["until"] = time.time()
+        look = self.look()
         assert look.outcome is Outcome.DONE, look
         return watching.watch.settle(self.run(), self.brief, look)
 
@@ -173,6 +172,20 @@ def test_mirror_is_started_once_then_watched_and_what_groups_have_read_is_noted(
     assert kept.connect.positions(kept.name)[kept.a] == before[kept.a]
 
 
+def test_watch_goes_on_until_a_younger_run_has_noted_what_groups_have_read(kept: Kept) -> None:
+    kept.begin()
+    kept.prepare()
+    assert kept.look().outcome is Outcome.WAITING
+    younger = watching.watch.prepare(kept.run("second"), {})
+    assert kept.look(3.0).outcome is Outcome.WAITING, "it has not looked yet"
+    look = look_once(watching.watch, kept.run("second", now=lambda: time.time() + 5.0), younger, {})
+    assert look.outcome is Outcome.WAITING
+    relieved = kept.look(6.0)
+    assert (relieved.outcome, kept.brief["until"] > time.time() + 60) == (Outcome.DONE, True)
+    later = kept.run("second", now=lambda: time.time() + 8.0)
+    assert look_once(watching.watch, later, younger, look.memory).outcome is Outcome.WAITING, "the older ends, not it"
+
+
 def test_marks_of_transactions_are_not_behind_and_an_open_one_is_no_stall(kept: Kept) -> None:
     kept.town.source.commit_transaction(kept.a, 3)
     kept.town.source.abort_transaction(kept.a, 3)
@@ -220,18 +233,16 @@ def test_task_that_fails_again_and_again_ends_the_watch_with_its_reason(kept: Ke
     kept.begin()
     kept.prepare()
     eventually(lambda: bool(kept.connect.progress(kept.name).failures), "the task to fail", 90)
+    again_and_again = {**kept.brief, "restarts": [time.time() - 1] * 5}
+    look = look_once(watching.watch, kept.run(), again_and_again, {})
+    assert look.outcome is Outcome.FAILED
+    assert "again and again" in look.why
+    assert "max.request.size" in look.why
     assert kept.look().outcome is Outcome.AGAIN
     assert len(kept.town.records.get(keeping.RESTARTS)) == 1
     [told] = [one for one in kept.brief["did"] if one.get("finding", "").startswith("mirror-restarted/")]
     assert "max.request.size" in told["seen"]
-    eventually(lambda: bool(kept.connect.progress(kept.name).failures), "it to fail again", 90)
-    kept.town.records.set(keeping.RESTARTS, [time.time() - 1] * 5)
-    kept.prepare()
-    eventually(lambda: bool(kept.connect.progress(kept.name).failures), "it to fail once more", 90)
     look = kept.look()
-    assert look.outcome is Outcome.FAILED
-    assert "again and again" in look.why
-    assert "max.request.size" in look.why
     assert [f for f in watching.watch.seen(kept.brief, look).findings if f.id.startswith("mirror-restarted/")]
 
 
@@ -290,7 +301,7 @@ def test_changed_plan_is_applied_and_is_no_drift(kept: Kept) -> None:
     assert [change.before for change in report.changes] == ["offset.lag.max=1000"]
     assert report.findings == []
     assert (kept.connect.config(kept.name) or {})["offset.lag.max"] == "7"
-    assert kept.connect.state(kept.name)[0] in ("RUNNING", "UNASSIGNED")
+    eventually(lambda: kept.connect.state(kept.name)[0] == "RUNNING", "it to run", 30)
 
 
 def test_other_setting_on_the_target_is_told_and_keeps_nobody_from_copying(kept: Kept) -> None:
@@ -367,8 +378,6 @@ def test_after_a_failover_and_while_one_runs_nothing_is_touched(kept: Kept) -> N
     assert look.outcome is Outcome.DONE
     assert watching.watch.settle(kept.run(), kept.brief, look).summary.startswith("stands back")
     kept.town.records.set(FLOW, None)
-    for step in steps:
-        assert step(kept.run(stands_back="stands back: a run is active")).summary == "stands back: a run is active"
     assert kept.connect.state(kept.name)[0] == "STOPPED"
 
 
@@ -433,4 +442,3 @@ def test_source_that_is_gone_ends_the_watch_with_the_failover_named(
         assert known.commits == {kept.group: {kept.a: 4}}, "what a failover goes by"
         with pytest.raises(ClusterUnreachable, match=f"run {kept.plan.plan}.failover"):
             keeping.preflight(kept.run())
-        kept.run().mirrors[Side.TARGET].remove()

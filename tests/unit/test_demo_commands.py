@@ -47,7 +47,7 @@ def test_unknown_value_is_refused_with_the_allowed_ones(setting: str, allowed: s
 
 @pytest.mark.parametrize(
     "setting",
-    ["SCHEME=disaster_recovery", "BROKERS=3", "SECURE=1"],
+    ["BROKERS=3", "SECURE=1"],
 )
 def test_value_whose_part_does_not_exist_is_refused_with_not_yet(setting: str) -> None:
     done = make("demo", setting)
@@ -63,6 +63,7 @@ def test_what_was_set_is_what_the_demo_is_told() -> None:
     assert read([*unset, "SCHEME=producers_later"]) == Settings("producers_later", None)
     assert read([*unset, "SCHEME=mirror_first"]) == Settings("mirror_first", None)
     assert read(["SCHEME=", "ROLLBACK=", "DAMAGE=1"]) == Settings("mirror_first", None, damage=True)
+    assert read([*unset, "SCHEME=disaster_recovery"]) == Settings("disaster_recovery", None)
     assert read([*unset, "ROLLBACK=after_consumers"]) == Settings("producers_first", "after_consumers")
 
 
@@ -72,6 +73,15 @@ def test_damage_goes_with_one_scheme_and_no_way_back(other: str) -> None:
 
     assert done.returncode == 2
     assert "DAMAGE=1 goes with SCHEME=mirror_first alone" in done.stdout
+    assert done.stdout.splitlines()[-1] == f"{NOTHING} reason=unknown_value"
+
+
+@pytest.mark.parametrize("other", ["DAMAGE=1", "ROLLBACK=after_producers", "ROLLBACK=after_consumers"])
+def test_what_goes_with_a_migration_is_refused_where_a_cluster_is_lost(other: str) -> None:
+    done = make("demo", "SCHEME=disaster_recovery", other)
+
+    assert done.returncode == 2
+    assert f"{other.partition('=')[0]} goes with a migration. SCHEME=disaster_recovery migrates nothing" in done.stdout
     assert done.stdout.splitlines()[-1] == f"{NOTHING} reason=unknown_value"
 
 

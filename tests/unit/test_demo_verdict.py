@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from demo.verdict import Outcome, RunEnd, Tally, Verdict, judge, unknown
+from demo.verdict import Outcome, Recovery, RunEnd, Tally, Verdict, judge, judge_recovery, unknown
 
 WHOLE = Tally(produced=100)
 PASSED = RunEnd("migration", "success", "PASS")
@@ -89,3 +89,53 @@ def test_what_was_left_unread_when_a_demo_is_cut_short_is_not_its_reason() -> No
 
     assert verdict.outcome is Outcome.FAIL
     assert verdict.line.endswith("lost=30 repeated=0 out_of_order=0 reason=rollback_failed_gate_INCONCLUSIVE")
+
+
+FOLLOWED = [RunEnd("failover", "success", "PASS"), BACK, RunEnd("verification", "success", "PASS", side="source")]
+RECOVERED = Recovery(rpo=12, counted=11, rto=41.26, announced={"billing": 40, "audit": 3}, repeated={"billing": 40})
+LOST_ONE = Tally(produced=100, repeated=40, out_of_order=5, order_may_bend=True, may_repeat=True)
+
+
+def test_loss_that_cost_no_more_than_was_told_is_a_pass_that_says_what_it_cost() -> None:
+    verdict = judge_recovery(FOLLOWED, LOST_ONE, RECOVERED)
+
+    assert verdict.exit_code == 0
+    assert verdict.line == "verdict PASS produced=100 lost=0 repeated=40 out_of_order=5 rpo=12 rto=41.3"
+
+
+@pytest.mark.parametrize(
+    ("recovery", "outcome", "end"),
+    [
+        (
+            replace(RECOVERED, repeated={"billing": 41, "audit": 3, "shipping": 1}),
+            Outcome.FAIL,
+            "rpo=12 rto=41.3 reason=repeated_more_than_announced:billing,shipping",
+        ),
+        (replace(RECOVERED, counted=13), Outcome.FAIL, "rpo=12 rto=41.3 reason=13_not_mirrored_and_12_told"),
+        (replace(RECOVERED, rpo=None), Outcome.INCONCLUSIVE, "rpo=unknown rto=41.3 reason=rpo_unknown"),
+        (replace(RECOVERED, counted=None), Outcome.INCONCLUSIVE, "rpo=12 rto=41.3 reason=rpo_unknown"),
+        (replace(RECOVERED, rto=None), Outcome.INCONCLUSIVE, "rpo=12 rto=unknown reason=rto_unknown"),
+    ],
+)
+def test_loss_that_cost_more_than_was_told_or_nobody_knows_what_is_no_pass(
+    recovery: Recovery, outcome: Outcome, end: str
+) -> None:
+    verdict = judge_recovery(FOLLOWED, LOST_ONE, recovery)
+
+    assert verdict.outcome is outcome
+    assert verdict.line.endswith(f" {end}")
+
+
+def test_lost_message_after_the_failback_is_named_behind_what_the_loss_cost() -> None:
+    verdict = judge_recovery(FOLLOWED, replace(LOST_ONE, lost=1, first="orders/3@42:lost"), RECOVERED)
+
+    assert verdict.outcome is Outcome.FAIL
+    assert verdict.line.endswith(" lost=1 repeated=40 out_of_order=5 rpo=12 rto=41.3 first=orders/3@42:lost")
+
+
+def test_run_that_failed_is_the_reason_and_not_what_its_failure_left_unread_or_unknown() -> None:
+    failed = [replace(FOLLOWED[0], state="failed", gate="FAIL")]
+    verdict = judge_recovery(failed, replace(LOST_ONE, lost=9, first="any"), Recovery(), cut_short=True)
+
+    assert verdict.outcome is Outcome.FAIL
+    assert verdict.line.endswith(" rpo=unknown rto=unknown reason=failover_failed_gate_FAIL")

@@ -53,9 +53,9 @@ def run_at(now: float, **keys: object) -> Run:
 
 @pytest.mark.parametrize(
     ("minute", "second", "until"),
-    [(0, 5, "00:04:55"), (3, 0, "00:04:55"), (4, 40, "00:09:55"), (4, 59, "00:09:55")],
+    [(0, 5, "00:07:00"), (3, 0, "00:07:00"), (4, 40, "00:12:00"), (4, 59, "00:12:00")],
 )
-def test_watch_ends_shortly_before_the_next_run_and_is_never_over_at_once(minute: int, second: int, until: str) -> None:
+def test_watch_ends_where_the_next_run_is_late_and_is_never_over_at_once(minute: int, second: int, until: str) -> None:
     now = datetime(2030, 1, 1, 0, minute, second, tzinfo=UTC).timestamp()
     run = run_at(now)
     ends = watching._ends(run)

@@ -316,6 +316,26 @@ def test_two_plans_of_one_name_are_not_both_taken(tmp_path: Path) -> None:
     assert "plan: 'orders' is already the name of the plan in a.yaml" in str(second.error)
 
 
+def test_plans_may_lie_in_several_folders_and_no_two_have_one_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("KAFKA_MIGRATION_PLANS", f"{tmp_path / 'one'}:{tmp_path / 'two'}")
+    (tmp_path / "one" / "orders.yaml").write_text(SHOP)
+    (tmp_path / "two" / "orders.yaml").write_text(SHOP)
+    (tmp_path / "two" / "parcels.yaml").write_text(SHOP.replace("plan: orders", "plan: parcels"))
+    first, again, other = load_plans()
+    assert isinstance(first, LoadedPlan)
+    assert isinstance(other, LoadedPlan)
+    assert (first.file.parent.name, other.plan.plan) == ("one", "parcels")
+    assert isinstance(again, BrokenPlan)
+    assert f"is already the name of the plan in {first.file}" in str(again.error)
+    assert find_plan("parcels").file == other.file
+    with pytest.raises(PlanError, match=r"no plan file in .*/one, .*/two has `plan: gone` any more"):
+        find_plan("gone")
+
+
 def test_broken_plan_never_takes_the_name_of_a_good_one(tmp_path: Path) -> None:
     (tmp_path / "orders.yaml").write_text("plan: [")
     (tmp_path / "orders.yml").write_text("plan: {")

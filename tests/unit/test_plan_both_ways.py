@@ -53,6 +53,7 @@ def subscribed(pattern: str | None) -> Callable[[Data], None]:
     ("change", "problem"),
     [
         (lambda d: d["mirror"].pop("back"), "mirror: back: is needed by both_ways"),
+        (lambda d: d["mirror"].update(tail="keep"), "mirror: tail: has no use with both_ways"),
         (
             subscribed(None),
             "services: billing: consumes: billing: subscription: must match orders, source.orders, target.orders as"

@@ -25,7 +25,7 @@ def test_what_lies_before_the_mirrors_beginning_goes_on_there() -> None:
 
 
 def test_where_the_upper_end_is_not_known_it_goes_on_at_the_last_pair_that_was_told() -> None:
-    assert place((100, 500), None, START, 130, list(range(500, 560))) == Place(500, 60)
+    assert place((100, 500), None, START, 130, list(range(500, 560))) == Place(500, 30)
 
 
 def test_more_copies_than_there_can_be_decide_nothing() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from demo.witness import FaultKind, WitnessCount, count, wait_until_complete
+from demo.witness import FaultKind, WitnessCount, acknowledged, count, first_processed, wait_until_complete
 from demo.witness_log import Entry, Kind, Record, WitnessLog, parse
 
 READERS = {"billing": ["orders"], "audit": ["orders", "payments"]}
@@ -286,3 +286,26 @@ def test_processing_may_be_written_down_before_the_acknowledgement(logs: Logs) -
     logs.produced(1)
     found = wait_until_complete(logs.directory, READERS, timeout=60, quiet=30)
     assert (found.lost, found.repeated) == (0, 0)
+
+
+def test_first_message_on_a_survivor_is_the_earliest_that_any_group_processed_there_since(logs: Logs) -> None:
+    logs.processed(1, group="billing", servers="B")  # at 1001
+    logs.wait(9)  # the loss, at 1010
+    logs.produced(2, servers="B")
+    logs.processed(3, group="audit", servers="A")  # at 1012, what it had fetched before
+    logs.processed(4, 5, group="shipping", servers="B")
+    logs.processed(2, group="billing", servers="B")
+    first = first_processed(logs.directory, "B", since=1_010.0)
+    assert first is not None
+    assert (first.time, first.who, first.record.id) == (1_013.0, "shipping", "orders-4")
+    assert first_processed(logs.directory, "B", since=1_020.0) is None
+    assert first_processed(logs.directory, "C", since=0.0) is None
+
+
+def test_acknowledged_at_a_cluster_is_what_a_producer_wrote_down_there(logs: Logs) -> None:
+    logs.produced(1, 2, servers="A")
+    logs.produced(3, servers="B")
+    logs.produced(4, topic="payments", servers="A")
+    logs.produced(5, topic="events", servers="A")
+    logs.processed(6, group="billing", servers="A")
+    assert acknowledged(logs.directory, "A", {"orders", "payments"}) == {"orders-1", "orders-2", "payments-4"}

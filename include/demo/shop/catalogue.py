@@ -102,6 +102,17 @@ WITH_HISTORY = Catalogue(
 )
 """The shop with stored messages that have to come along, and two groups that have still to read the last of them."""
 
+WITH_STOCK = Catalogue(
+    (*TOPICS, ShopTopic("stock", 2, {"retention.ms": f"{_DAY}", "min.insync.replicas": "1"})),
+    (
+        *SERVICES,
+        ShopService("warehouse", "warehouse", writes=("stock",), settings={"SHOP_RATE": "20"}),
+        ShopService("restock", "restock", reads={"restock": ("stock",)}),
+    ),
+    SECONDS,
+)
+"""The shop and, beside it, a small second one with a topic and a group of its own, whose mirror is kept."""
+
 
 def readers() -> dict[str, frozenset[str]]:
     """The topics that each group of the plain shop reads."""

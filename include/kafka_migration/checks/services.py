@@ -8,6 +8,7 @@ from kafka_migration.checks.scene import Scene
 from kafka_migration.errors import Refused, ServiceError
 from kafka_migration.findings import Finding, Status
 from kafka_migration.plan.model import ControllerSpec
+from kafka_migration.purposes import FAILBACK, ROLLBACK
 from kafka_migration.run import Run
 from kafka_migration.services.controller import Observation, State
 from kafka_migration.services.registry import is_idle
@@ -108,7 +109,7 @@ def refuse_while_going_back(run: Run) -> None:
     if not run.returning and is_going_back(run):
         raise Refused(
             "this migration is being taken back, and the rollback has not finished; nothing was done. Finish it first:"
-            f" run {run.plan.plan}.rollback"
+            f" run {run.plan.plan}.{FAILBACK if run.plan.keeps_mirror else ROLLBACK}"
         )
 
 

@@ -321,7 +321,13 @@ def _recovered(recovery: Recovery | None) -> dict[str, str]:
         found["recovery point"] = f"{counted(recovery.drill.unmirrored, 'message')} not mirrored"
         found["would be read again"] = counted(sum(recovery.drill.again.values()), "message")
     if recovery.tail is not None:
-        then = "copied to the target" if recovery.tail.copied else "kept on the source, read by no group"
+        then = (
+            "copied since"
+            if recovery.tail.apart
+            else "copied to the target"
+            if recovery.tail.copied
+            else "kept on the source, read by no group"
+        )
         tail = counted(recovery.tail.messages, "message")
         found["not mirrored"] = f"{tail}, {then}" if recovery.tail.messages else "nothing"
     if recovery.announced:

@@ -253,10 +253,14 @@ class TailRange(Part):
 
 
 class Tail(Part):
-    """All of it. `copied`: to the target, as the plan wanted; else it stays on the source and no group reads it."""
+    """All of it. `copied`: to the target, as the plan wanted; else it stays on the source and no group reads it.
+
+    `apart`: of a mirror that copies both ways, under a name of its own, behind nothing that was written there.
+    """
 
     messages: int
     copied: bool
+    apart: bool = False
     ranges: tuple[TailRange, ...]
 
 

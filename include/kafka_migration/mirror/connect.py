@@ -17,7 +17,7 @@ from kafka_migration.findings import Finding, Status
 from kafka_migration.mirror import flow_checks
 from kafka_migration.mirror.flow import Flow, connector_config
 from kafka_migration.mirror.others import spoilers
-from kafka_migration.mirror.properties import SOURCE_CONNECTOR, at_least_once
+from kafka_migration.mirror.properties import SOURCE_CONNECTOR, at_least_once, shown
 from kafka_migration.mirror.rest import Connect
 from kafka_migration.mirror.runner import Watched, to_set
 from kafka_migration.mirror.syncs import keep_syncs
@@ -149,7 +149,8 @@ class ConnectMirror:
                 return []
             self.stop()
             self._connect.configure(self.name, config)
-            before = "; ".join(f"{k}={there.get(k)}" for k in sorted(config) if there.get(k) != config[k]) or "there"
+            changed = [key for key in sorted(config) if there.get(key) != config[key]]
+            before = "; ".join(f"{key}={shown(key, there)}" for key in changed) or "there"
         new = to_set(begins, self._connect.positions(self.name))
         self._connect.set_positions(self.name, self._flow.origin.side.value, new)
         return [Change(f"connector {self.name}", before, f"copies {len(topics)} topics, stopped until it is started")]

@@ -17,7 +17,7 @@ from typing import Any
 from kafka_migration.clusters.client import Cluster
 from kafka_migration.mirror.anchors import Anchors
 from kafka_migration.mirror.placing import Place, Verdict, not_yet, place
-from kafka_migration.mirror.windows import Between, Bounds, read_bounds, read_windows
+from kafka_migration.mirror.windows import Between, Bounds, Named, read_bounds, read_windows, same
 from kafka_migration.offsets import OffsetRange, Offsets, TopicPartition, Which, read_several
 from kafka_migration.verification.digest import digest
 from kafka_migration.visible import each_visible, first_visible
@@ -76,15 +76,17 @@ def map_positions(
     positions: Iterable[Position],
     ignore_timestamp: Collection[str] = (),
     compacted: Collection[str] = (),
+    named: Named = same,
 ) -> list[Mapped]:
     """Each position mapped and proved, in the order given. Each distinct one is read and mapped once.
 
     `ignore_timestamp`: topics whose messages the destination stamps anew. `compacted`: topics of which the origin may
-    have removed messages since they were copied. Raises `ClusterError`.
+    have removed messages since they were copied. `named`: what a partition is called on the destination. Raises
+    `ClusterError`.
     """
     wanted = list(positions)
-    bounds = read_bounds(origin, destination, {p.partition for p in wanted})
-    scene = _Scene(origin, destination, anchors, bounds, ignore_timestamp, compacted)
+    bounds = read_bounds(origin, destination, {p.partition for p in wanted}, named)
+    scene = _Scene(origin, destination, anchors, bounds, ignore_timestamp, compacted, named)
 
     def spot(position: Position) -> Spot:
         return position.partition, max(position.offset, bounds[position.partition].origin_start)
@@ -114,6 +116,7 @@ class _Scene:
     bounds: Mapping[TopicPartition, Bounds]
     ignore_timestamp: Collection[str]
     compacted: Collection[str]
+    named: Named
 
     def placed(self, spots: Collection[Spot]) -> Iterator[tuple[Spot, Place | None]]:
         """The place of each; None: nothing visible is left before the next anchor."""
@@ -124,7 +127,8 @@ class _Scene:
                 yield (tp, offset), not_yet("behind what the mirror has told of its copies so far")
             else:
                 around.setdefault(between, []).append(offset)
-        for between, window in read_windows(self.origin, self.destination, around, self.bounds, self.ignore_timestamp):
+        windows = read_windows(self.origin, self.destination, around, self.bounds, self.ignore_timestamp, self.named)
+        for between, window in windows:
             tp = between.partition
             for offset in around[between]:
                 yield (tp, offset), place(window, offset, tp.topic in self.compacted)

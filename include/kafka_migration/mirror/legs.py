@@ -6,7 +6,7 @@ has not read for long may stand in the range of an early one. The ends of a leg 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -102,8 +102,27 @@ class Legs:
 
     def add(self, leg: Leg, begin: Offsets, onto: Offsets, ids: Mapping[str, Mapping[str, str]]) -> Leg:
         """With partitions that came since it began, and the ids of those topics that came."""
+        leg = self.all()[leg.number]  # as it is now: another run may have added, or ended it
         known = {side: {**told, **leg.ids.get(side, {})} for side, told in ids.items()}
+        if leg.ended:
+            return leg
         return self.keep(replace(leg, begin={**begin, **leg.begin}, onto={**onto, **leg.onto}, ids=known))
+
+
+def without(leg: Leg, topics: Collection[str]) -> Leg:
+    """The same without these topics."""
+
+    def rest(offsets: Offsets) -> dict[TopicPartition, int]:
+        return {tp: at for tp, at in offsets.items() if tp.topic not in topics}
+
+    return replace(
+        leg,
+        begin=rest(leg.begin),
+        onto=rest(leg.onto),
+        end=None if leg.end is None else rest(leg.end),
+        image=None if leg.image is None else rest(leg.image),
+        ids={side: {name: id_ for name, id_ in ids.items() if name not in topics} for side, ids in leg.ids.items()},
+    )
 
 
 def brought_home(records: Records) -> dict[TopicPartition, int]:

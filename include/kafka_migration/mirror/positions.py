@@ -33,6 +33,7 @@ _SETTINGS = {
     "min.cleanable.dirty.ratio": "0.1",
 }
 _BROKERS_DEFAULT = -1
+_RECENT = 200  # records: who notes does so last of each look
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Known:
 
     `commits`: by group what it had committed on the source. `at`: by group when it was last seen to be so, in seconds
     since the epoch. `ends`: where the source ended; `copied`: the next offset of it to be copied, both as seen at
-    `looked_at`; None: nothing was ever noted.
+    `looked_at`; None: nothing was ever noted. `carry`: what who noted has for the next that does.
     """
 
     commits: Mapping[str, Offsets] = field(default_factory=dict)
@@ -49,6 +50,7 @@ class Known:
     ends: Offsets = field(default_factory=dict)
     copied: Offsets = field(default_factory=dict)
     looked_at: float | None = None
+    carry: Mapping[str, Any] = field(default_factory=dict)
 
 
 def topic_of(plan: Plan) -> str:
@@ -65,8 +67,23 @@ def make(cluster: Cluster, topic: str) -> list[Change]:
     return [Change(f"topic {topic} on the {cluster.side}", "absent", "made: one partition, compacted")]
 
 
+@dataclass(frozen=True, order=True)
+class Watcher:
+    """Who notes: since when, in seconds since the epoch, and as which run."""
+
+    since: float
+    run_id: str
+
+
 def note(
-    cluster: Cluster, topic: str, changed: Mapping[str, Offsets], ends: Offsets, copied: Offsets, at: float
+    cluster: Cluster,
+    topic: str,
+    changed: Mapping[str, Offsets],
+    ends: Offsets,
+    copied: Offsets,
+    at: float,
+    watcher: Watcher | None = None,
+    carry: Mapping[str, Any] | None = None,
 ) -> None:
     """Write what has changed. `changed`: every group that was looked at, with those of its commits that are new.
 
@@ -83,7 +100,7 @@ def note(
     try:
         producer = Producer({**cluster.config, **settings, "linger.ms": 5})
         producer.list_topics(topic, timeout=CONNECT_TIMEOUT)
-        for key, value in _records(changed, ends, copied, at):
+        for key, value in _records(changed, ends, copied, at, watcher, carry):
             while True:
                 try:
                     producer.produce(topic, value, key, partition=0, on_delivery=answered)
@@ -114,14 +131,42 @@ def read(cluster: Cluster, topic: str) -> Known:
     return _known({tuple(json.loads(key)): json.loads(value) for key, value in latest.items()})
 
 
+def newest_watcher(cluster: Cluster, topic: str) -> Watcher | None:
+    """The youngest of those who have noted last. Raises `ClusterError`."""
+    tp = TopicPartition(topic, 0)
+    offsets = read_several(cluster, [tp], (Which.START, Which.STABLE))
+    end = offsets[Which.STABLE][tp]
+    found: list[Watcher] = []
+
+    def heard(_: TopicPartition, message: Message) -> None:
+        if tuple(json.loads(message.key())) == _ENDS and (by := json.loads(message.value()).get("by")):
+            found.append(Watcher(*by))
+
+    each_visible(cluster, [OffsetRange(tp, max(offsets[Which.START][tp], end - _RECENT), end)], heard)
+    return max(found, default=None)
+
+
 def _records(
-    changed: Mapping[str, Offsets], ends: Offsets, copied: Offsets, at: float
+    changed: Mapping[str, Offsets],
+    ends: Offsets,
+    copied: Offsets,
+    at: float,
+    watcher: Watcher | None,
+    carry: Mapping[str, Any] | None,
 ) -> Iterator[tuple[bytes, bytes]]:
     """Commits first: what says when it was looked is written behind what was seen."""
     for group, offsets in changed.items():
         for tp, offset in sorted(offsets.items()):
             yield _key(group, tp.topic, tp.partition), _value({"offset": offset, "at": at})
-    told = {"at": at, "groups": sorted(changed), "ends": to_json(ends), "copied": to_json(copied)}
+    by = None if watcher is None else [watcher.since, watcher.run_id]
+    told = {
+        "at": at,
+        "by": by,
+        "carry": dict(carry or {}),
+        "groups": sorted(changed),
+        "ends": to_json(ends),
+        "copied": to_json(copied),
+    }
     yield _key(*_ENDS), _value(told)
 
 
@@ -135,7 +180,7 @@ def _known(latest: dict[tuple[Any, ...], Any]) -> Known:
     if last is None:
         return Known(commits, at)
     at |= dict.fromkeys(last["groups"], last["at"])
-    return Known(commits, at, from_json(last["ends"]), from_json(last["copied"]), last["at"])
+    return Known(commits, at, from_json(last["ends"]), from_json(last["copied"]), last["at"], last.get("carry", {}))
 
 
 def _key(*parts: object) -> bytes:

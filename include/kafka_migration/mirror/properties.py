@@ -66,6 +66,7 @@ _EXACT = "what is copied must be exactly what is visible on the origin, once"
 _KEPT = "without it a handover cannot tell which message of the destination is which of the origin"
 _TARGET_ONLY = "nothing is written to the cluster that is copied from"
 _RATE = "measured with the other sizes here: twice to nearly three times the rate of the defaults"
+_LOST = "a connector stops only when what it asks a lost source has ended: 53 s by default, measured"
 _POLICY = "replication.policy.class"
 _BY_WAYS = "is said by mirror: ways"
 _CLUSTERS = "the Airflow connections that the plan names under source: and target:"
@@ -173,6 +174,10 @@ PROPERTIES: tuple[Property, ...] = (
     Property("source.consumer.max.partition.fetch.bytes", Kind.NUMBER, "1048576", _S, "bytes", "8388608", _RATE),
     Property("consumer.poll.timeout.ms", Kind.NUMBER, "1000", _S, "how long one read waits"),
     Property("admin.timeout.ms", Kind.INTERVAL, "60000", _S, "of looking for topics"),
+    Property("source.admin.request.timeout.ms", Kind.NUMBER, "30000", _S, "of a question to the source", "10000",
+             _LOST),
+    Property("source.admin.default.api.timeout.ms", Kind.NUMBER, "60000", _S, "of a question with all its tries",
+             "10000", _LOST),
 )  # fmt: skip
 
 _BY_NAME: Mapping[str, Property] = {p.name: p for p in PROPERTIES}
@@ -195,6 +200,7 @@ _NO_CONNECTOR = {
     _W: f"it belongs to {_W}: set it in their own configuration",
     Reader.NOTHING: "KIP-382 names it, and no class of Kafka 4.3.1 reads it: set retention.ms of the topic itself",
 }
+_SECRET = re.compile(r"password|secret|token|jaas|key(store)?\.|credential", re.IGNORECASE)
 _IS: Mapping[Kind, Callable[[str], bool]] = {
     Kind.BOOLEAN: lambda text: text.lower() in ("true", "false"),
     Kind.INTERVAL: lambda text: text.isdecimal() and int(text) >= 1,
@@ -255,6 +261,18 @@ def at_least_once(properties: Mapping[str, Value]) -> bool:
 def as_text(value: Value) -> str:
     """A value of a plan as Kafka writes it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def may_be_secret(name: str) -> bool:
+    """Whether a property of that name may hold what nobody shall read."""
+    return _SECRET.search(name) is not None
+
+
+def shown(name: str, config: Mapping[str, str]) -> str:
+    """The value of a connector's property for people: not where it may be a secret."""
+    if name not in config:
+        return "not set"
+    return "another value" if may_be_secret(name) else config[name] or "empty"
 
 
 def check_client_properties(properties: Mapping[str, str]) -> list[str]:

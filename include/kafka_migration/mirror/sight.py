@@ -61,7 +61,7 @@ def look_at(
     left = {tp: ends[tp] for tp in begins if at[tp] < ends[tp]}
     # Only what stands where it stood is read: a mirror that copies moves on by itself.
     still = [tp for tp in left if str(tp) in lag and lag[str(tp)][0] == at[tp] and at[tp] >= starts[tp]]
-    asked = still[:_READ_AT_ONCE]
+    asked = sorted(still, key=lambda tp: bool(lag[str(tp)][3]))[:_READ_AT_ONCE]  # those first of which it is not known
     seen = first_visible(origin, [OffsetRange(tp, at[tp], ends[tp]) for tp in asked])
     at |= {tp: ends[tp] for tp in asked if seen[tp].first is None and seen[tp].complete}
     found = {}
@@ -69,6 +69,7 @@ def look_at(
         if at[tp] >= end:
             continue
         known = lag.get(str(tp))
-        since = known[2] if known is not None and known[0] == at[tp] else now
-        found[str(tp)] = [at[tp], end, since, tp in asked and seen[tp].first is not None]
+        stands = known is not None and known[0] == at[tp]
+        visible = seen[tp].first is not None if tp in seen else bool(stands and known and known[3])
+        found[str(tp)] = [at[tp], end, known[2] if stands and known else now, visible]
     return Sight(starts, ends, at, {tp: offset for tp, offset in at.items() if offset > stored[tp]}, found)

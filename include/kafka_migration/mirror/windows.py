@@ -137,14 +137,27 @@ class Bounds:
     copies_stable: int
 
 
+Named = Callable[[TopicPartition], TopicPartition]
+"""What a partition of the origin is called on the destination."""
+
+
+def same(tp: TopicPartition) -> TopicPartition:
+    return tp
+
+
 def read_bounds(
-    origin: Cluster, destination: Cluster, partitions: Collection[TopicPartition]
+    origin: Cluster, destination: Cluster, partitions: Collection[TopicPartition], named: Named = same
 ) -> dict[TopicPartition, Bounds]:
     # The destination first: what is copied until then is surely on the origin when that is asked.
-    there = read_several(destination, partitions, (Which.START, Which.STABLE))
+    there = read_several(destination, [named(tp) for tp in partitions], (Which.START, Which.STABLE))
     here = read_several(origin, partitions, (Which.START, Which.STABLE))
     return {
-        tp: Bounds(here[Which.START][tp], here[Which.STABLE][tp], there[Which.START][tp], there[Which.STABLE][tp])
+        tp: Bounds(
+            here[Which.START][tp],
+            here[Which.STABLE][tp],
+            there[Which.START][named(tp)],
+            there[Which.STABLE][named(tp)],
+        )
         for tp in partitions
     }
 
@@ -155,6 +168,7 @@ def read_windows(
     wanted: Iterable[Between],
     bounds: Mapping[TopicPartition, Bounds],
     ignore_timestamp: Collection[str],
+    named: Named = same,
 ) -> Iterator[tuple[Between, Window]]:
     """Each window as soon as it is read, so that no more than a round of them is in memory. Raises `ClusterError`."""
     by_partition: dict[TopicPartition, list[_Part]] = {}
@@ -169,7 +183,7 @@ def read_windows(
     with ThreadPoolExecutor(2) as pool:
         for stretches in rounds:
             here = pool.submit(_collect, origin, [s.origin for s in stretches], ignore_timestamp)
-            there = pool.submit(_collect, destination, [s.copies for s in stretches], ignore_timestamp)
+            there = pool.submit(_collect, destination, [s.copies for s in stretches], ignore_timestamp, named)
             for stretch in stretches:
                 tp = stretch.origin.partition
                 (mine, mine_ended), (copies, copies_ended) = here.result()[tp], there.result()[tp]
@@ -245,14 +259,16 @@ def _stretches(parts: Sequence[_Part]) -> Iterator[_Stretch]:
 
 
 def _collect(
-    cluster: Cluster, ranges: Sequence[OffsetRange], ignore_timestamp: Collection[str]
+    cluster: Cluster, ranges: Sequence[OffsetRange], ignore_timestamp: Collection[str], named: Named = same
 ) -> dict[TopicPartition, tuple[Messages, bool]]:
-    """The messages of each range, and whether it was read to its end."""
+    """The messages of each range, and whether it was read to its end. `named`: what its partition is called there."""
+    of = {named(r.partition): r.partition for r in ranges}
     kept = {r.partition: Messages() for r in ranges}
 
-    def tell(tp: TopicPartition, message: Any) -> None:
+    def tell(there: TopicPartition, message: Any) -> None:
+        tp = of[there]
         told = digest(message, timestamp=tp.topic not in ignore_timestamp)
         kept[tp].append(message.offset(), told, message.timestamp()[1])
 
-    seen = each_visible(cluster, ranges, tell)
-    return {tp: (kept[tp], seen[tp].complete) for tp in kept}
+    seen = each_visible(cluster, [OffsetRange(named(r.partition), r.start, r.end) for r in ranges], tell)
+    return {tp: (kept[tp], seen[there].complete) for there, tp in of.items()}

@@ -54,7 +54,7 @@ def place(low: Pair | None, high: Pair | None, start: Pair, offset: int, copies:
     if low is None:
         return Place(start[1], 0)
     if high is None:
-        return Place(low[1], len(copies))
+        return Place(low[1], min(len(copies), max(0, offset - low[0])))
     if len(copies) > high[0] - low[0]:  # more than there can be: somebody else wrote there, or it was copied again
         return Place(low[1], len(copies))
     unread = max(0, high[0] - offset)
@@ -94,7 +94,8 @@ def places(
             p.group,
             p.partition,
             p.offset if p.offset >= 0 else None,
-            found[p.partition, p.offset].offset,
+            # What the destination has deleted meanwhile nobody can read, and a group set there may go anywhere.
+            max(found[p.partition, p.offset].offset, starts[copy_of(p.partition)]),
             found[p.partition, p.offset].near,
             most[p.partition, p.offset],
         )

@@ -58,24 +58,25 @@ class BrokenPlan:
     error: PlanError
 
 
-def plans_folder() -> Path:
-    """Where plans lie: `KAFKA_MIGRATION_PLANS`, or `plans/` beside this package."""
-    named = os.environ.get("KAFKA_MIGRATION_PLANS")
-    return Path(named) if named else Path(__file__).resolve().parents[2] / "plans"
+def plans_folders() -> list[Path]:
+    """Where plans lie: the folders of `KAFKA_MIGRATION_PLANS`, or `plans/` beside this package."""
+    named = [Path(one) for one in os.environ.get("KAFKA_MIGRATION_PLANS", "").split(os.pathsep) if one]
+    return named or [Path(__file__).resolve().parents[2] / "plans"]
 
 
 def load_plans(folder: Path | None = None) -> list[LoadedPlan | BrokenPlan]:
-    """Every `*.yaml` and `*.yml` of the folder, in the order of their names; broken ones among them."""
-    where = folder or plans_folder()
+    """Every `*.yaml` and `*.yml` of each folder, in the order of their names; broken ones among them."""
+    where = [folder] if folder else plans_folders()
     found: list[LoadedPlan | BrokenPlan] = []
     taken: dict[str, Path] = {}
-    for file in sorted([*where.glob("*.yaml"), *where.glob("*.yml")]):
+    for file in (file for each in where for file in sorted([*each.glob("*.yaml"), *each.glob("*.yml")])):
         try:
             loaded = load_plan(file)
             if loaded.plan.plan in taken:
+                other = taken[loaded.plan.plan]
+                where_it_is = other.name if other.parent == file.parent else other
                 raise PlanError(
-                    file.name,
-                    [f"plan: {loaded.plan.plan!r} is already the name of the plan in {taken[loaded.plan.plan].name}"],
+                    file.name, [f"plan: {loaded.plan.plan!r} is already the name of the plan in {where_it_is}"]
                 )
             taken[loaded.plan.plan] = file
             found.append(loaded)
@@ -138,12 +139,12 @@ def parse_plan(text: str, file: Path) -> LoadedPlan:
 
 def find_plan(name: str, folder: Path | None = None) -> LoadedPlan:
     """The plan of that name. Raises `PlanError` when it is not there or does not load."""
-    where = folder or plans_folder()
-    for entry in load_plans(where):
+    for entry in load_plans(folder):
         if isinstance(entry, BrokenPlan) and entry.name == name:
             raise entry.error
         if isinstance(entry, LoadedPlan) and entry.plan.plan == name:
             return entry
+    where = ", ".join(map(str, [folder] if folder else plans_folders()))
     raise PlanError(f"{name}.yaml", [f"no plan file in {where} has `plan: {name}` any more"])
 
 

@@ -7,7 +7,7 @@ told apart: both are refused, these with "not yet".
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -57,7 +57,8 @@ RESERVED = frozenset(
     consumers coverage evidence gate first seconds keeping_up approve_rollback begin forth source_point
     hold_retention start_mirror caught_up rehearse approve_handover stop_writers stop_mirror handover
     verify_synchronisation compare_content lift_holds drift ranges compare proof suites stop_by_hand start_history
-    stop_history history watch approve_failover stop_flow set_groups services tail past_failover drill
+    stop_history history watch approve_failover stop_flow set_groups services tail past_failover drill compare_followed
+    copied there_caught_up there_copied
     """.split()  # noqa: SIM905 - a list of words reads better
 )
 NOT_YET_KEYS: Mapping[str, tuple[str, ...]] = {
@@ -67,6 +68,7 @@ NOT_YET_KEYS: Mapping[str, tuple[str, ...]] = {
 
 _SECRET_PROPERTY = re.compile(r"password|secret|jaas|ssl\.key|token", re.IGNORECASE)
 _PROVIDED = re.compile(r"\$\{[^}]+\}")
+_CRON_FIELDS = 5
 _SIZE = r"\s*(\d+(?:\.\d+)?)\s*(B|KiB|MiB|GiB)?\s*"
 _DURATION = r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*"
 
@@ -130,10 +132,15 @@ Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 
 
 def _cron(value: str) -> str:
-    from croniter import croniter  # only plans that have one pay for the import
+    from croniter import CroniterError, croniter  # only plans that have one pay for the import
 
-    if not croniter.is_valid(value):
-        raise ValueError(f"{value!r} is not a cron expression, for example 0 3 * * * (every day at 3:00 UTC)")
+    wrong = f"{value!r} is not a cron expression, for example 0 3 * * * (every day at 3:00 UTC)"
+    if len(value.split()) > _CRON_FIELDS or not croniter.is_valid(value):
+        raise ValueError(wrong)
+    try:
+        croniter(value).get_next()
+    except CroniterError:
+        raise ValueError(f"{wrong}: its time never comes") from None
     return value
 
 
@@ -449,8 +456,8 @@ class Mirror(Part):
     )
     tail: Literal["keep", "copy"] = Field(
         default="keep",
-        description="mirror: what a failback does with messages of the source that had not been copied when it was"
-        " lost. keep: they stay there, reported. copy: they are copied to the target first.",
+        description="mirror, one_way: what a failback does with messages of the source that had not been copied when it"
+        " was lost. keep: they stay there, reported. copy: they are copied to the target first.",
     )
 
     @field_validator("properties")
@@ -654,6 +661,11 @@ class Plan(Part):
             return problems
         if mirror.back is None:
             problems.append("mirror: back: is needed by both_ways: the Kafka Connect cluster that copies to the source")
+        if "tail" in mirror.model_fields_set:
+            problems.append(
+                "mirror: tail: has no use with both_ways: what had not been copied is copied under its own name when"
+                " the mirror runs again, and mixed into nothing"
+            )
         told = "with both_ways this is the name of a copy, and no copy is copied on: name the topic that it is of"
         problems += [f"topics: include: {entry}: {told}" for entry in self.topics.include if self.is_copy(entry)]
         for service in self.services:
@@ -725,6 +737,14 @@ class Plan(Part):
         """What a topic of that side is called on the other, where copies have names of their own (KIP-382)."""
         separator = self.mirror.properties.get("replication.policy.separator", ".") if self.mirror else "."
         return f"{side}{separator}{topic}"
+
+    def read_on(self, side: Side, topics: Iterable[str]) -> list[str]:
+        """By which names a group reads these topics there: their own, and those of copies where they have one."""
+        return [
+            name
+            for topic in topics
+            for name in (topic, *((self.copy_name(topic, side.other),) if self.prefixed else ()))
+        ]
 
     def is_copy(self, topic: str) -> bool:
         """Whether a topic of that name counts as a copy on both sides: copied on, it would be copied without end."""

@@ -25,15 +25,17 @@ from kafka_migration.steps.common import check_window
 from kafka_migration.topics.describe import Topic, choose, describe_topics, topic_names
 from kafka_migration.topics.ids import topic_ids
 
-LEGS: Mapping[Side, str] = {Side.TARGET: "mirror/leg", Side.SOURCE: "mirror/leg-back"}
-"""By the side that it copies to, where a pass keeps the number of the leg."""
-
 _CANARY = "mirror/canary"
 
 
 def way(run: Run) -> str:
     """What keys of what is kept for one of two ways begin with: nothing for the one to the target."""
     return "back/" if run.plan.prefixed and run.heading is Side.SOURCE else ""
+
+
+def last_leg(run: Run) -> Leg | None:
+    """What is copied to where this run is headed, or was last. It goes on over passes: only a failover ends it."""
+    return next((leg for leg in reversed(Legs(run.records).all()) if leg.heading is run.heading), None)
 
 
 def start(run: Run) -> StepReport:
@@ -45,7 +47,10 @@ def start(run: Run) -> StepReport:
     both = [_Way.of(run.headed(side)) for side in run.plan.ways]
     if run.dry_run:
         return StepReport("would start " + " and ".join(str(one.mirror) for one in both))
-    open_pass(run.records)
+    if not run.returning:
+        open_pass(run.records)
+    elif run.way_back.finished:
+        return StepReport("nothing to do: both mirrors have gone on")
     check_window(run, "starting the mirror")
     report, told = StepReport(), []
     names, _ = choose(run.plan.topics, run.plan, topic_names(run.clusters.source))
@@ -76,11 +81,10 @@ class _Way:
         run, mirror = self.run, self.mirror
         here = describe_topics(run.clusters.origin, topics)
         names = {topic: mirror.copy_of(topic) for topic in here}
-        if known := self._known():
+        if known := last_leg(run):
             remade.refuse(run, known, f"starting {mirror}")
         changes = beside.make(run.clusters.destination, here, names)
         leg = self._leg(here, names)
-        run.current.keep(LEGS[run.heading], leg.number)
         begins = {tp: at for tp, at in leg.begin.items() if tp.topic in here}
         told, canarys = self._canary()
         changes += told + mirror.create({**begins, **canarys})
@@ -109,17 +113,12 @@ class _Way:
             run.current.keep(_CANARY, to_json(begins))
         return changes, begins
 
-    def _known(self) -> Leg | None:
-        """The last leg of this way."""
-        legs = Legs(self.run.records).all()
-        return next((leg for leg in reversed(legs) if leg.heading is self.run.heading), None)
-
     def _leg(self, here: Mapping[str, Topic], names: Mapping[str, str]) -> Leg:
         """Recorded before anything is copied: who is killed here finds the same numbers again.
 
         It is gone on with until it has ended; the next begins behind it.
         """
-        run, legs, last = self.run, Legs(self.run.records), self._known()
+        run, legs, last = self.run, Legs(self.run.records), last_leg(self.run)
         # The ids first: what is read below is of these topics or of later ones.
         ids = {
             run.leaving.value: topic_ids(run.clusters.origin, here),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from kafka_migration.checks.mirror import check_mirrors
 from kafka_migration.findings import Finding, Status, accept
 from kafka_migration.mirror.legs import Legs
 from kafka_migration.offsets import OffsetRange, Offsets, TopicPartition, Which, read_several
@@ -38,7 +39,9 @@ def look(run: Run) -> StepReport:
         stop_with(report, "looking for the way back")
     seen = _seen(run)
     found = [*report.findings, *controllers_answer(run)]
-    if not run.way_back.finished and must_copy(run, seen):
+    if not run.way_back.finished and run.plan.prefixed:
+        found += _both_ways_again(run)
+    elif not run.way_back.finished and must_copy(run, seen):
         found += _copy_back(run)
     report.findings = accept(found, run.plan.acceptances)
     stop_with(report, "looking for the way back")
@@ -53,7 +56,8 @@ def look(run: Run) -> StepReport:
 def begin(run: Run) -> StepReport:
     """Decide what has to be brought home, and who stays; the mirror to the target copies nothing any more.
 
-    Writers on the source of what is brought home are stopped: it must end there before the copies come behind it.
+    Writers on the source of what is brought home are stopped: it must end there before the copies come behind it. With
+    a mirror that copies both ways neither is needed, since names keep apart what is written here and there.
     """
     back = run.way_back
     if back.finished:
@@ -64,6 +68,14 @@ def begin(run: Run) -> StepReport:
     seen = _seen(run)
     if not ended(run):
         _decide(run, seen)
+    if run.plan.prefixed:
+        left = tail.followed(run)
+        found = tail.known(run) if left is None else tail.keep(run, left)
+        return StepReport(
+            "both mirrors go on, and services come home",
+            tables=[way_back(run)],
+            data={"stays": sorted(back.stays), **tail.told_apart(run, found or {})},
+        )
     changes = []
     mirror = run.mirrors.get(Side.TARGET)
     if mirror is not None:
@@ -141,6 +153,8 @@ def why(run: Run, seen: Mapping[str, Observation]) -> str:
     """Which way is taken, and why."""
     if not must_copy(run, seen):
         return "Nothing was written to the target: services start where they were."
+    if run.plan.prefixed:
+        return "The mirrors copy both ways again; what was produced on the target is read on the source as its copies."
     if run.purpose == FAILBACK:
         return "A mirror copies to the source what was produced on the target since it was followed there."
     if run.plan.copies:
@@ -188,6 +202,18 @@ def _copy_back(run: Run) -> Iterable[Finding]:
         yield from _still_there(run, last.image or {})
     elif last.heading is Side.TARGET:
         yield from _untouched(run, last.end or {}, last.image or {})
+
+
+def _both_ways_again(run: Run) -> Iterable[Finding]:
+    """What keeps both mirrors from going on where they are; and what had not been copied when the source was lost."""
+    yield from check_mirrors(run.headed(Side.TARGET))
+    there = [leg for leg in Legs(run.records).all() if leg.heading is Side.TARGET and leg.ended]
+    if there:
+        yield from tail.check(run, there[-1])
+    home = [leg for leg in Legs(run.records).all() if leg.heading is Side.SOURCE]
+    if home and run.clusters.worker is not None:
+        stored = run.clusters.worker.positions(run.mirrors[Side.SOURCE].name)
+        yield from _still_there(run, {tp: max(begin, stored.get(tp, begin)) for tp, begin in home[-1].begin.items()})
 
 
 def _ready_to_come_home(run: Run) -> Iterable[Finding]:

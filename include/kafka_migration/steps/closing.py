@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from kafka_migration.errors import MigrationError
 from kafka_migration.findings import Finding, Status
-from kafka_migration.purposes import FAILBACK, FAILOVER, LOCKING
+from kafka_migration.purposes import DRILL, FAILBACK, FAILOVER, LOCKING
 from kafka_migration.report import StepReport
 from kafka_migration.run import Run
 from kafka_migration.services.controller import State
@@ -18,12 +18,15 @@ def closing_look(run: Run) -> StepReport:
     """Nothing came behind the cutover points, and every service runs where it was moved. Findings, never an error."""
     if run.dry_run:
         return StepReport("a dry run: nothing was changed")
+    if run.purpose == DRILL:
+        return StepReport("a drill: every service is where it was, and no group that anybody uses was touched")
     current = run.current
     stages = list(recorded_points(run.graph, current))
     findings: list[Finding] = []
     try:
         # What comes behind on a source that is lost cannot be seen; where it returns it is what a failback deals with.
-        late = [] if run.purpose == FAILOVER else find_stragglers(run, current, stages)
+        # With both ways what comes behind is copied like all else, and read.
+        late = [] if run.purpose == FAILOVER or run.plan.prefixed else find_stragglers(run, current, stages)
         findings += [
             Finding(
                 f"straggler/{s.partition}",
@@ -90,4 +93,6 @@ def finish(run: Run) -> None:
 def _nothing_behind(run: Run, stages: int) -> str:
     if run.purpose == FAILOVER:
         return "what the source took behind the cutover points is found by a failback"
+    if run.plan.prefixed:
+        return "what comes behind the cutover points is copied, and read as its copies"
     return f"nothing came behind the cutover points of {stages} stages"

@@ -126,6 +126,8 @@ def joins(run: Run, consumes: Consumes) -> bool:
     One that keeps its offsets itself need not; where it was seen to read without, nobody waits for it to join.
     """
     noted = run.headed(Side.TARGET).current.note(_JOINING)
+    if noted is None and run.plan.keeps_mirror:  # nobody looks at them as long as nobody moves
+        return consumes.offsets == "group"
     return consumes.offsets == "group" or noted is None or consumes.group in noted
 
 

@@ -17,15 +17,19 @@ def consumption(run: Run) -> Table:
     none is left. Groups that keep their offsets outside Kafka are left out. Raises `ClusterError`.
     """
     cluster = run.clusters.destination
-    groups = {group: c for group, c in run.plan.groups.items() if c.offsets == "group"}
+    groups = {
+        group: set(run.plan.read_on(run.heading, c.topics))
+        for group, c in run.plan.groups.items()
+        if c.offsets == "group"
+    }
     there = topic_names(cluster)
-    partitions = partitions_of(cluster, {topic for c in groups.values() for topic in c.topics} & there)
+    partitions = partitions_of(cluster, {topic for topics in groups.values() for topic in topics} & there)
     commits, states = committed(cluster, groups), describe_groups(cluster, groups)
     ends = read_several(cluster, partitions, (Which.END,))[Which.END]
     rows = []
-    for group, consumes in sorted(groups.items()):
+    for group, topics in sorted(groups.items()):
         for tp in partitions:
-            if tp.topic in consumes.topics:
+            if tp.topic in topics:
                 at = commits[group].get(tp)
                 left = None if at is None else max(0, ends[tp] - at)
                 rows.append((group, str(tp), at, ends[tp], left, _state(left, ends[tp]), len(states[group].members)))

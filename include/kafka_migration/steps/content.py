@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from kafka_migration.findings import Finding, accept
+from kafka_migration.findings import Finding, Status, accept
 from kafka_migration.mirror.legs import Leg
 from kafka_migration.offsets import TopicPartition
 from kafka_migration.report import StepReport, Table
@@ -15,6 +15,7 @@ from kafka_migration.steps import copies, differing, holding, remade, repeats
 from kafka_migration.steps.both_ways import way
 from kafka_migration.steps.common import stop_with
 from kafka_migration.steps.mirroring import leg_of
+from kafka_migration.steps.tail import followed
 from kafka_migration.verification.content import ContentResult, Kind, RangePair, judge_content
 from kafka_migration.verification.content_expectations import judge_counts
 from kafka_migration.verification.proved import Proved
@@ -42,11 +43,32 @@ def compare(run: Run) -> StepReport:
     return report
 
 
-def _compared(run: Run, leg: Leg, found: list[Finding]) -> StepReport:
+def compare_followed(run: Run) -> StepReport:
+    """Of a failback: compare what had been copied to the target until it was followed there. Heads for the target.
+
+    What a verification has proved before is not read again. Raises `FindingsFailed` naming the first differences.
+    """
+    leg = followed(run)
+    if run.dry_run or leg is None:
+        return StepReport("would compare what had been copied until the failover")
+    if run.way_back.finished:
+        return StepReport(f"nothing to do: run {run.way_back.finished['run_id']} has come back")
+    report = _compared(replace(run, documents=None), leg, [], lost=Status.WARN)
+    del report.data["content"]  # rows of the other direction: the evidence has those of what came home
+    return report
+
+
+def _compared(run: Run, leg: Leg, found: list[Finding], lost: Status = Status.INCONCLUSIVE) -> StepReport:
+    """`lost`: what it means that something could not be compared. A kept mirror holds no retention: what was deleted
+    before anybody had compared it keeps nobody from being home.
+    """
     remade.refuse(run, leg, "comparing what was copied")
     pairs, before = copies.ranges(run, leg), copies.trusted(run, leg)
     results = copies.compare(run, leg, pairs, before, copies.ALONE)
     report = judged(run, pairs, results, found)
+    report.findings = [
+        replace(f, status=lost) if f.status is Status.INCONCLUSIVE and not f.accepted else f for f in report.findings
+    ]
     copies.settle(run, leg, *proved(run, pairs, results))
     stop_with(report, "comparing what was copied")
     return report

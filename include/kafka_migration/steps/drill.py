@@ -28,7 +28,7 @@ from kafka_migration.passes import some
 from kafka_migration.plan.model import OWN_TOPICS
 from kafka_migration.report import StepReport, Table
 from kafka_migration.run import Run
-from kafka_migration.steps import failover
+from kafka_migration.steps import both_exact, failover
 from kafka_migration.steps.common import FLOW, stop_with
 from kafka_migration.steps.handover import anchors_of
 from kafka_migration.steps.mirroring import leg_of, runner, stamped
@@ -146,6 +146,15 @@ def _behind(run: Run, leg: Leg, copied: Mapping[TopicPartition, int]) -> int:
 def _exact(run: Run, leg: Leg, mapped: Iterable[Survived]) -> dict[tuple[str, TopicPartition], int]:
     """Where each group really stands now, found on the target by content. Groups have read on meanwhile."""
     commits = committed(run.clusters.source, {m.group for m in mapped})
+    if run.plan.prefixed:
+        here = both_exact.read_here(run)
+        stood = [Position(g, tp, at) for g, offsets in commits.items() for tp, at in offsets.items() if tp in here]
+        placed = both_exact.located(run, stood, final=True)
+        return {
+            (m.group, m.partition): m.destination_offset
+            for m in placed
+            if m.proved and m.destination_offset is not None
+        }
     topics = describe_topics(run.clusters.source, {tp.topic for tp in leg.begin})
     positions = [
         Position(m.group, m.partition, commits[m.group][m.partition]) for m in mapped if m.partition in commits[m.group]
@@ -158,7 +167,9 @@ def _exact(run: Run, leg: Leg, mapped: Iterable[Survived]) -> dict[tuple[str, To
         ignore_timestamp=stamped(run, leg.begin),
         compacted={name for name, topic in topics.items() if topic.compacted},
     )
-    proved = {(m.group, m.partition): m.destination_offset for m in found if m.proved and m.destination_offset}
+    proved = {
+        (m.group, m.partition): m.destination_offset for m in found if m.proved and m.destination_offset is not None
+    }
     return {**_at_the_end(run, [m for m in found if not m.proved]), **proved}
 
 

@@ -18,7 +18,7 @@ from kafka_migration.offsets import TopicPartition
 from kafka_migration.passes import Pass
 from kafka_migration.report import StepReport, Table
 from kafka_migration.run import Run
-from kafka_migration.steps import remade
+from kafka_migration.steps import both_places, remade
 from kafka_migration.steps.common import exported_key, stop_with
 from kafka_migration.steps.gone import none_has_gone
 from kafka_migration.steps.handover import anchors_of
@@ -45,6 +45,12 @@ def export(run: Run, unit: str) -> StepReport:
     if all(exported(current, group) for group in groups):
         files = [f"{group}: {exported(current, group)['file']}" for group in groups]
         return StepReport("nothing to do: the tables were written before", notes=files)
+    if run.plan.prefixed:
+        told = both_places.tell_external(run, groups)
+        return StepReport(
+            f"the table of offsets is written for {', '.join(groups)}",
+            notes=[f"{group}: {file}" for group, file in told.items()],
+        )
     rows = _read(run, {topic for c in groups.values() for topic in c.topics})
     written = [
         _write(run, group, {tp: mine for tp, mine in rows.items() if tp.topic in c.topics})

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from kafka_migration.clusters.identity import identify, silence_of
-from kafka_migration.errors import MirrorError, Refused
+from kafka_migration.errors import MigrationError, MirrorError, Refused
 from kafka_migration.evidence.words import moment
 from kafka_migration.findings import Finding, Status, accept
 from kafka_migration.groups.commits import committed, set_commits
@@ -19,10 +20,10 @@ from kafka_migration.groups.describe import describe_groups
 from kafka_migration.mirror import positions
 from kafka_migration.mirror.anchors import Anchors, read_syncs
 from kafka_migration.mirror.handover import Position
-from kafka_migration.mirror.legs import Leg, Legs, rising
+from kafka_migration.mirror.legs import Leg, Legs, rising, without
 from kafka_migration.mirror.without_origin import Survived, places
 from kafka_migration.offsets import Offsets, TopicPartition, Which, read_several, to_json
-from kafka_migration.passes import some
+from kafka_migration.passes import last_pass, open_pass, some
 from kafka_migration.plan.model import Service
 from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import Run
@@ -33,12 +34,14 @@ from kafka_migration.steps.common import (
     FLOW,
     exported_key,
     handover_key,
+    moved_topics,
     observations_table,
     observe_all,
     stop_with,
     topics_of_stage,
 )
 from kafka_migration.steps.mirroring import leg_of, runner
+from kafka_migration.topics.describe import partitions_of, topic_names
 
 _ANNOUNCED = "failover/announced"
 
@@ -83,21 +86,25 @@ def stop(run: Run) -> StepReport:
     if run.dry_run:
         return StepReport("would stop the mirror for good, and fix how far it has come")
     leg = _leg(run)
-    if leg.ended:
-        return StepReport(
-            "nothing to do: the mirror has ended, and stays stopped", data={"image": to_json(_image(leg))}
-        )
-    run.records.set(FLOW, "failed over")  # first: the runs that look after the mirror must not start it again
     mirror = runner(run)
-    before = mirror.state()
-    mirror.stop()
-    changes = [Change(f"{mirror}", before, mirror.state())]
-    copied = _copied(run, leg)
-    images = _ends(run, leg, Which.END)
+    if leg.ended:
+        mirror.stop()  # also where somebody has started it since
+        _freeze(run, _end(leg))
+        told = {"image": to_json(_image(leg))}
+        return StepReport("nothing to do: the mirror has ended, and stays stopped", data=told)
+    _open(run)
+    run.records.set(FLOW, "failed over")  # first: the runs that look after the mirror must not start it again
+    try:
+        before = mirror.state()
+        mirror.stop()
+        changes = [Change(f"{mirror}", before, mirror.state())]
+        copied = _copied(run, leg)
+        images = _ends(run, leg, Which.END)
+    except MigrationError:
+        run.records.set(FLOW, None)  # nothing was given up: whoever stays on the source keeps the mirror
+        raise
     Legs(run.records).keep(replace(leg, end=copied, image=images))
-    for stage in run.graph.stages:
-        topics = set(topics_of_stage(run, run.current, stage))
-        run.current.freeze(stage, {tp: at for tp, at in copied.items() if tp.topic in topics}, run.run_id, run.now())
+    _freeze(run, copied)
     return StepReport(
         f"{mirror} is stopped; {sum(copied.values()):,} offsets of {len(copied)} partitions had been copied",
         tables=[
@@ -110,6 +117,15 @@ def stop(run: Run) -> StepReport:
         changes=changes,
         data={"image": to_json(images)},
     )
+
+
+def _freeze(run: Run, copied: Offsets) -> None:
+    """Record the cutover points that an attempt has not recorded yet."""
+    for stage in run.graph.stages:
+        if not run.current.points(stage):
+            topics = set(topics_of_stage(run, run.current, stage))
+            mine = {tp: at for tp, at in copied.items() if tp.topic in topics}
+            run.current.freeze(stage, mine, run.run_id, run.now())
 
 
 def set_groups(run: Run) -> StepReport:
@@ -127,16 +143,21 @@ def set_groups(run: Run) -> StepReport:
     if any(current.note(handover_key(group)) is None for group in run.plan.groups):
         mapped = _mapped(run)
         known = positions.read(run.clusters.target, positions.topic_of(run.plan))
+        _tell_external(run, leg)  # before the handover is recorded: by that a second attempt knows it as done
+        current.keep(_ANNOUNCED, announced(mapped))
         for group in run.plan.groups:
             mine = {m.partition: m.offset for m in mapped if m.group == group}
             current.set_idle(group, known.at.get(group, run.now()))
             current.keep(handover_key(group), to_json(mine))
-        current.keep(_ANNOUNCED, announced(mapped))
-        _tell_external(run, leg)
     wanted = {group: current.note_offsets(handover_key(group)) for group in groups}
     there = committed(run.clusters.target, groups)
     active = {g: d for g, d in describe_groups(run.clusters.target, groups).items() if d.active}
-    strange = sorted(g for g in active if not any(current.switched(s.name) for s in _users(run, g)))
+    seen = observe_all({s.name: run.controllers[s.name] for g in active for s in _users(run, g)})
+    strange = sorted(
+        g
+        for g in active
+        if not any(current.switched(s.name) or seen[s.name].side is Side.TARGET for s in _users(run, g))
+    )
     if strange:
         raise Refused(
             f"{some(strange)} has members on the target already, and nobody has moved its service there: stop whoever"
@@ -226,7 +247,32 @@ def mapped_by(run: Run, leg: Leg, end: Mapping[TopicPartition, tuple[int, int]] 
         for tp in sorted(leg.begin)
         if tp.topic in run.plan.groups[group].topics
     ]
-    return places(run.clusters.target, anchors, wanted, images)
+    return [*places(run.clusters.target, anchors, wanted, images), *_from_the_start(run, leg)]
+
+
+def _from_the_start(run: Run, leg: Leg) -> list[Survived]:
+    """Partitions that MirrorMaker has made, or begun to copy, since the mirror was looked after: all of them is read.
+
+    A group without an offset there would go wherever its application sends it.
+    """
+    chosen = {topic for topic in topic_names(run.clusters.target) if run.plan.includes(topic)}
+    new = [tp for tp in partitions_of(run.clusters.target, chosen) if tp not in leg.begin]
+    offsets = read_several(run.clusters.target, new, (Which.START, Which.END))
+    starts, ends = offsets[Which.START], offsets[Which.END]
+    return [
+        Survived(group, tp, None, starts[tp], ends[tp] - starts[tp], ends[tp] - starts[tp])
+        for group in _groups(run)
+        for tp in sorted(new)
+        if tp.topic in run.plan.groups[group].topics
+    ]
+
+
+def _open(run: Run) -> None:
+    """A source that is lost again before its mirror was looked after once: the pass is opened here, with its topics."""
+    former = moved_topics(last_pass(run.records))
+    current = open_pass(run.records)
+    if not moved_topics(current):
+        current.keep("topics", former)
 
 
 def _mapped(run: Run) -> list[Survived]:
@@ -260,7 +306,14 @@ def _anchors(run: Run, leg: Leg, end: Mapping[TopicPartition, tuple[int, int]] |
     syncs = read_syncs(run.clusters.target, runner(run).syncs_topic, there[0].syncs_from)
     found = {}
     for tp in leg.begin:
-        pairs = {pair for one in legs for pair in one.pairs().get(tp, ())} | set(rising(syncs.get(tp, ())))
+        # What was told between two legs that led there is of a tail: it lies there among what was written meanwhile.
+        gaps = [
+            (former.end[tp], later.begin[tp])
+            for former, later in pairwise(there)
+            if former.end and tp in former.end and tp in later.begin
+        ]
+        told = [pair for pair in syncs.get(tp, ()) if not any(end < pair[0] < begin for end, begin in gaps)]
+        pairs = {pair for one in legs for pair in one.pairs().get(tp, ())} | set(rising(told))
         first = next(one.pairs()[tp][0] for one in legs if tp in one.begin)
         found[tp] = Anchors.build(first, sorted(pairs), end[tp] if end else None)
     return found
@@ -274,10 +327,17 @@ def _copied(run: Run, leg: Leg) -> dict[TopicPartition, int]:
 
 
 def _leg(run: Run) -> Leg:
+    """What is mirrored. What the target does not have any more keeps nobody from following the rest."""
     leg = leg_of(run)
     if leg is None:
         raise Refused(f"nothing is mirrored yet: run {run.plan.plan}.mirror first")
-    return leg
+    return without(leg, _gone(run, leg))
+
+
+def _gone(run: Run, leg: Leg) -> list[str]:
+    """The topics of which the target has no copies any more."""
+    there, mirror = topic_names(run.clusters.target), runner(run)
+    return sorted({tp.topic for tp in leg.begin if mirror.copy_of(tp.topic) not in there})
 
 
 def _end(leg: Leg) -> Offsets:
@@ -315,7 +375,28 @@ def _something_to_follow(run: Run) -> list[Finding]:
                 f"run {run.plan.plan}.mirror; without it there is nothing on the target to follow",
             )
         ]
-    return [Finding("failover-nothing/all", Status.PASS, f"{len(leg.begin)} partitions are mirrored")]
+    if run.current.finished and run.way_back.note("copies") is not None and not run.way_back.finished:
+        return [
+            Finding(
+                "failover-nothing/all",
+                Status.FAIL,
+                "a failback has begun, and has not come to its end: some services may be on the source again",
+                "services that are all on the source",
+                f"finish {run.plan.plan}.failback when the source is back, or move those services by hand",
+            )
+        ]
+    found = [Finding("failover-nothing/all", Status.PASS, f"{len(leg.begin)} partitions are mirrored")]
+    if gone := _gone(run, leg):
+        found.append(
+            Finding(
+                "failover-topics/all",
+                Status.WARN,
+                f"the target does not have {some(gone)} any more",
+                "every topic of which copying began",
+                "services that need them find them empty, or not at all; the others are followed",
+            )
+        )
+    return found
 
 
 def _source(run: Run) -> list[Finding]:
@@ -352,17 +433,20 @@ def _unmirrored(run: Run) -> list[Finding]:
             Status.WARN,
             seen,
             "everything copied",
-            "a failback finds all of it, message by message, and deals with it as `mirror.tail` says",
+            "a failback finds all of it, message by message, and "
+            + ("lets it be copied under its own name" if run.plan.prefixed else "deals with it as `mirror.tail` says"),
         )
     ]
 
 
 def _tell_external(run: Run, leg: Leg) -> None:
     """For applications that keep their offsets themselves: which offset of the source is which of the target."""
-    anchors = _anchors(run, leg, None)
-    for group, consumes in run.plan.groups.items():
-        if consumes.offsets != "external":
-            continue
+    external = {group: c for group, c in run.plan.groups.items() if c.offsets == "external"}
+    if run.plan.prefixed:
+        both_places.tell_external(run, external)
+        return
+    anchors = _anchors(run, leg, None) if external else {}
+    for group, consumes in external.items():
         rows = [
             f"{tp.topic},{tp.partition},{here},{there}"
             for tp in sorted(anchors)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
+from kafka_migration.clusters.client import Cluster
 from kafka_migration.errors import Refused
 from kafka_migration.findings import Finding, Status, accept
 from kafka_migration.groups.commits import committed, set_commits
-from kafka_migration.groups.describe import describe_groups
+from kafka_migration.groups.describe import Group, describe_groups
 from kafka_migration.mirror.anchors import Anchors, Pair, read_syncs
 from kafka_migration.mirror.handover import Mapped, Position, map_positions
 from kafka_migration.mirror.legs import Leg, Legs, rising, swapped
@@ -25,7 +26,7 @@ from kafka_migration.run import Run
 from kafka_migration.services.controller import State
 from kafka_migration.services.registry import is_idle, waits_for_person
 from kafka_migration.sides import Side
-from kafka_migration.steps import holding, remade, repeats
+from kafka_migration.steps import both_exact, holding, remade, repeats
 from kafka_migration.steps.common import (
     check_window,
     exported_key,
@@ -61,7 +62,7 @@ def rehearse(run: Run) -> StepReport:
         note_members(run, external)
     if not here:
         return StepReport(f"nothing to rehearse: no group has left the {run.heading}")
-    mapped = _map(run, groups, committed(run.clusters.origin, groups))
+    mapped = _map(run, groups, committed(run.clusters.origin, groups), final=False)
     findings = _findings(run, mapped, "as it stands now")
     current.keep(
         _REHEARSED,
@@ -131,7 +132,7 @@ def hand_over(run: Run, unit: str) -> StepReport:
         current.set_idle(group, current.leaving_since(services[0]) or began)
     if any(current.note(handover_key(group)) is None for group in groups):
         commits = _come_to_rest(run, current, services, groups)
-        mapped = _map(run, groups, commits)
+        mapped = _map(run, groups, commits, final=True)
         tables = [_table(run, mapped)]
         findings += _accepted(run, current, _findings(run, mapped, "at the handover"))
         stop_with(StepReport(tables=tables, findings=findings), f"handing over {', '.join(groups)}")
@@ -205,30 +206,40 @@ def _come_to_rest(
 
 def _await_left(run: Run, services: Sequence[str], groups: Iterable[str]) -> None:
     """Wait until no group has a member where this run leaves. Raises `Refused` naming those that are left."""
-    wanted = list(groups)
+    if members := _members(run.clusters.origin, list(groups)):
+        raise Refused(
+            f"{', '.join(services)} should have stopped, and its groups still have members on the {run.leaving}:"
+            f" {some(_named(members))}. Stop whoever uses the group there, then clear this task. Nothing was set."
+        )
+
+
+def _members(cluster: Cluster, groups: Sequence[str]) -> dict[str, Group]:
+    """Those of the groups that still have members when one that was killed would have been missed."""
     deadline = time.monotonic() + _LEAVES_WITHIN
-    while members := {g: d for g, d in describe_groups(run.clusters.origin, wanted).items() if d.active}:
+    while members := {g: d for g, d in describe_groups(cluster, groups).items() if d.active}:
         if time.monotonic() > deadline:
-            who = [f"{g}: {m.client_id} at {m.host}" for g, d in members.items() for m in d.members]
-            raise Refused(
-                f"{', '.join(services)} should have stopped, and its groups still have members on the {run.leaving}:"
-                f" {some(who)}. Stop whoever uses the group there, then clear this task. Nothing was set."
-            )
+            break
         time.sleep(0.1)
+    return members
+
+
+def _named(members: Mapping[str, Group]) -> list[str]:
+    return [f"{g}: {m.client_id} at {m.host}" for g, d in members.items() for m in d.members]
 
 
 def _map(
     run: Run,
     groups: Mapping[str, Consumes],
     commits: Mapping[str, Mapping[TopicPartition, int]],
+    final: bool,
 ) -> list[Mapped]:
-    """Where each group goes on, for every partition of the topics that it reads."""
+    """Where each group goes on, for every partition of the topics that it reads. `final`: it has stopped."""
     leg = leg_of(run)
     assert leg is not None
     first = leg.begin
     cutover = dict(leg.end or {})
-    anchors = anchors_of(run, leg)
-    wanted = [tp for tp in first if any(tp.topic in c.topics for c in groups.values())]
+    of = both_exact.read_here(run) if run.plan.prefixed else {tp: tp.topic for tp in first}
+    wanted = [tp for tp, topic in of.items() if any(topic in c.topics for c in groups.values())]
     offsets = read_several(run.clusters.origin, wanted, (Which.START, Which.END))
     # Who returns without an offset on the target has read nothing there: it stands where it was to begin.
     began = {g: goes_on_from(run.headed(Side.TARGET).current, g) for g in groups} if run.returning else {}
@@ -241,13 +252,15 @@ def _map(
         for group, consumes in groups.items()
         if consumes.offsets == "group"
         for tp in sorted(wanted)
-        if tp.topic in consumes.topics
+        if of[tp] in consumes.topics
     ]
+    if run.plan.prefixed:
+        return both_exact.located(run, positions, final)
     topics = describe_topics(run.clusters.origin, {tp.topic for tp in wanted})
     return map_positions(
         run.clusters.origin,
         run.clusters.destination,
-        anchors,
+        anchors_of(run, leg),
         positions,
         ignore_timestamp=stamped(run, first),
         compacted={name for name, topic in topics.items() if topic.compacted},
@@ -294,14 +307,13 @@ def _uncommitted(consumes: Consumes, offsets: Mapping[Which, Offsets], cutover: 
 
 
 def _set(run: Run, handed: Mapping[str, Offsets]) -> list[Change]:
-    """Set what is not set yet, of groups that nobody uses there. Raises `OffsetsRefused`."""
+    """Set what is not set yet, of groups that nobody uses there. Raises `OffsetsRefused`, `Refused`."""
     there = committed(run.clusters.destination, handed)
     missing = {
         group: {tp: offset for tp, offset in offsets.items() if there.get(group, {}).get(tp) != offset}
         for group, offsets in handed.items()
     }
-    # A group that has read on since an earlier attempt started its service is left where it is.
-    active = {g for g, d in describe_groups(run.clusters.destination, handed).items() if d.active}
+    active = _in_use(run, [group for group, offsets in missing.items() if offsets])
     todo = {group: offsets for group, offsets in missing.items() if offsets and group not in active}
     set_commits(run.clusters.destination, todo)
     return [
@@ -314,6 +326,25 @@ def _set(run: Run, handed: Mapping[str, Offsets]) -> list[Change]:
     ]
 
 
+def _in_use(run: Run, groups: Sequence[str]) -> set[str]:
+    """Groups that read on there since an earlier attempt, or a person, started their service: they are left alone.
+
+    A cluster that was lost and has returned still counts the members that died with it, until their sessions end: that
+    is waited for. Raises `Refused` where others are left, whom nobody has started.
+    """
+    users = {group: [s.name for s in run.plan.services if group in s.groups] for group in groups}
+    seen = observe_all({name: run.controllers[name] for names in users.values() for name in names})
+    runs = {g for g, names in users.items() if any(seen[n].side is run.heading for n in names)}
+    by_hand = {g for g, names in users.items() if any(run.controllers[n].manual for n in names)}
+    members = _members(run.clusters.destination, [g for g in groups if g not in runs])
+    if strange := members.keys() - by_hand:
+        raise Refused(
+            f"{', '.join(sorted(strange))} should have no members on the {run.heading} yet, and still has some:"
+            f" {some(_named(members))}. Stop whoever uses the group there, then clear this task. Nothing was set."
+        )
+    return {g for g, d in describe_groups(run.clusters.destination, [*runs]).items() if d.active} | members.keys()
+
+
 def _findings(run: Run, mapped: Sequence[Mapped], when: str) -> list[Finding]:
     # While the mirror runs there are positions that it has not reached; once it has ended there is no such excuse.
     later = None if ended(run) else Verdict.NOT_YET
@@ -323,7 +354,7 @@ def _findings(run: Run, mapped: Sequence[Mapped], when: str) -> list[Finding]:
     found = [
         Finding(
             f"handover/{m.group}/{m.partition}",
-            Status.WARN if m in twice else Status.FAIL if m.destination_offset is None else Status.INCONCLUSIVE,
+            _status(run, m, m in twice),
             m.proof,
             f"the message that {m.group} reads next, found on the {run.heading}",
             f"going on at offset {m.destination_offset:,} repeats at most {twice.get(m, m.repeats):,} messages and"
@@ -342,6 +373,17 @@ def _findings(run: Run, mapped: Sequence[Mapped], when: str) -> list[Finding]:
         if not any(m in doubtful for m in ms)
     ]
     return found
+
+
+def _status(run: Run, m: Mapped, told: bool) -> Status:
+    """Of a place that is not proved. `told`: why it repeats something is known.
+
+    With both ways the mirrors go on, and either side may have deleted what the other has: then it is enough that
+    nothing is skipped, as counting offsets shows.
+    """
+    if m.destination_offset is None:
+        return Status.FAIL
+    return Status.WARN if told or run.plan.prefixed else Status.INCONCLUSIVE
 
 
 def _read_twice(mapped: Iterable[Mapped], again: repeats.Rewinds) -> dict[Mapped, int]:

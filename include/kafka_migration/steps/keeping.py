@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -16,14 +15,17 @@ from kafka_migration.checks.clusters import check_clusters
 from kafka_migration.checks.mirror import check_mirrors
 from kafka_migration.checks.scene import Scene, look_around
 from kafka_migration.checks.topics import check_topics
+from kafka_migration.checks.ways import check_ways
 from kafka_migration.errors import ClusterUnreachable, Refused
 from kafka_migration.findings import Finding, Status, accept
 from kafka_migration.mirror import positions
+from kafka_migration.mirror.properties import may_be_secret
 from kafka_migration.mirror.rest import Connect
 from kafka_migration.mirror.runner import MirrorRunner
 from kafka_migration.offsets import Which
 from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import Run
+from kafka_migration.sides import Side
 from kafka_migration.steps import mirroring, topics
 from kafka_migration.steps.common import FLOW, moved_topics, stop_with
 
@@ -33,7 +35,6 @@ RESTARTS = "mirror/restarts"
 _APPLIED = "mirror/applied"
 _REMEMBERED = 20
 _HALTED = ("PAUSED", "STOPPED")
-_SECRET = re.compile(r"password|secret|token|jaas|key(store)?\.|credential", re.IGNORECASE)
 _LINES = 3
 
 
@@ -42,7 +43,7 @@ def stands_back(run: Run) -> str | None:
     if flow := run.records.get(FLOW):
         failback = f"{run.plan.plan}.failback"
         return f"stands back: the plan has {flow}; nothing is started before {failback} has come to its end"
-    return run.stands_back
+    return None
 
 
 def preflight(run: Run) -> StepReport:
@@ -51,7 +52,7 @@ def preflight(run: Run) -> StepReport:
         return StepReport(why)
     with advising(run):
         scene = look_around(run, moves=False)
-        findings = [*check_clusters(scene), *check_topics(scene), *_mirrors(run), *_groups(scene)]
+        findings = [*check_clusters(scene), *check_topics(scene), *check_ways(scene), *_mirrors(run), *_groups(scene)]
     report = StepReport(
         tables=[_table(scene)],
         findings=accept(findings, run.plan.acceptances),
@@ -79,25 +80,42 @@ def create_topics(run: Run) -> StepReport:
 def start_mirror(run: Run) -> StepReport:
     """Let the mirror run as the plan has it. What somebody else has done to it is told, and set right.
 
-    A failover that begins meanwhile says so before it stops the mirror: then what was started here is stopped again.
+    A failover that begins meanwhile says so before it stops the mirror: then what was started here is stopped again,
+    by this attempt or, where that was killed, by the next.
     """
     if why := stands_back(run):
-        return StepReport(why)
+        return StepReport(why, changes=_stopped_again(run))
     if run.dry_run:
         return mirroring.start(run)
     kept = [_Kept.of(run.headed(side)) for side in run.plan.ways]
-    with advising(run):
-        report = mirroring.start(run)
-    findings = [finding for one in kept for finding in one.set_right(run)]
-    if why := stands_back(run):
-        for one in kept:
-            one.mirror.stop()
+    try:
+        with advising(run):
+            report = mirroring.start(run)
+        findings = [finding for one in kept for finding in one.set_right(run)]
+    finally:
+        why = stands_back(run)
+        if why:
+            for one in kept:
+                one.mirror.stop()
+    if why:
         return StepReport(why, changes=[Change(f"{one.mirror}", "started", "stopped again") for one in kept])
     report.changes += positions.make(run.clusters.target, positions.topic_of(run.plan))
     report.findings += findings
     told = counted_problems(findings)
     report.summary = f"{report.summary}; {told}" if told else report.summary
     return report
+
+
+def _stopped_again(run: Run) -> list[Change]:
+    """Until a failback has begun, which needs it, the mirror to the target stays stopped."""
+    mirror = run.mirrors.get(Side.TARGET)
+    if run.dry_run or mirror is None or run.way_back.note("copies") is not None:
+        return []
+    before = mirror.state()
+    if before in ("STOPPED", "ABSENT"):
+        return []
+    mirror.stop()
+    return [Change(f"{mirror}", before, "stopped again")]
 
 
 @contextlib.contextmanager
@@ -172,7 +190,7 @@ def configuration_digest(worker: Connect, name: str) -> str:
 
 def _digests(config: Mapping[str, str]) -> dict[str, str]:
     """What is remembered of a configuration: enough to see a change, and nothing that could be a secret."""
-    return {key: _digest(value) for key, value in sorted(config.items())}
+    return {key: _digest(value) for key, value in sorted(config.items()) if not may_be_secret(key)}
 
 
 def _digest(text: str) -> str:
@@ -191,16 +209,23 @@ def _drift(known: Mapping[str, str], found: Mapping[str, str], applied: Mapping[
             _shown(key, applied, applied),
             "somebody has changed the connector there: find out who; what shall stay so belongs into mirror.properties",
         )
-        for key in sorted({*known, *found})
-        if known.get(key) != (_digest(found[key]) if key in found else None)
+        for key in sorted({*known, *found, *applied})
+        if _differs(key, known, found, applied)
     ]
+
+
+def _differs(key: str, known: Mapping[str, str], found: Mapping[str, str], applied: Mapping[str, str]) -> bool:
+    """Of what may be a secret nothing is remembered: it differs where it had to be set right."""
+    if may_be_secret(key):
+        return found.get(key) != applied.get(key)
+    return known.get(key) != (_digest(found[key]) if key in found else None)
 
 
 def _shown(key: str, config: Mapping[str, str], applied: Mapping[str, str]) -> str:
     """A value for people: not where it may be a secret, nor of a property of which nothing is known."""
     if key not in config:
         return "not set"
-    return "set to another value" if key not in applied or _SECRET.search(key) else config[key] or "empty"
+    return "set to another value" if key not in applied or may_be_secret(key) else config[key] or "empty"
 
 
 def _halted(name: str, state: str) -> list[Finding]:

@@ -15,7 +15,7 @@ from kafka_migration.errors import Refused
 from kafka_migration.findings import Finding, Status
 from kafka_migration.mirror import canary
 from kafka_migration.mirror.handover import prove_end
-from kafka_migration.mirror.legs import Leg, Legs
+from kafka_migration.mirror.legs import Leg, Legs, without
 from kafka_migration.mirror.progress import progress as progress_of
 from kafka_migration.mirror.runner import MirrorRunner
 from kafka_migration.mirror.syncs import syncs_end
@@ -56,7 +56,9 @@ def leg_of(run: Run) -> Leg | None:
 
     Of a mirror that copies both ways what it copies to where this run is headed.
     """
-    number = run.current.note(both_ways.LEGS[run.heading] if run.plan.prefixed else _LEG)
+    if run.plan.prefixed:
+        return both_ways.last_leg(run)
+    number = run.current.note(_LEG)
     return None if number is None else Legs(run.records).all()[number]
 
 
@@ -103,7 +105,7 @@ def start(run: Run) -> StepReport:
     topics = copied_topics(run)
     ids = remade.ids_now(run.clusters, topics)  # first: what is read below is of these topics or later
     partitions = partitions_of(run.clusters.origin, topics)
-    leg = leg_of(run) or _next_leg(run, partitions, ids)
+    leg = _without_retired(run, leg_of(run) or _next_leg(run, partitions, ids))
     remade.refuse(run, leg, f"starting {mirror}")
     leg = _with_new(run, leg, [tp for tp in partitions if tp not in leg.begin], ids)
     check_window(run, f"starting {mirror}")
@@ -187,9 +189,23 @@ def _canary_begins(run: Run, topic: str) -> Offsets:
     return kept
 
 
+def _without_retired(run: Run, leg: Leg) -> Leg:
+    """Of a mirror that is kept: without the topics that the plan has stopped to choose."""
+    retired = {tp.topic for tp in leg.begin if not run.plan.includes(tp.topic)}
+    if not run.plan.keeps_mirror or run.returning or leg.ended or not retired:
+        return leg
+    return Legs(run.records).keep(without(leg, retired))
+
+
 def copied_topics(run: Run) -> list[str]:
-    """What is copied: all topics of the pass; of a rollback that only brings home, those that the target continues."""
-    return moved_topics(run.current) if run.plan.copies else list(run.way_back.note("brought") or ())
+    """What is copied: all topics of the pass; of a rollback that only brings home, those that the target continues.
+
+    A mirror that is kept goes on for years: what its plan has stopped to choose is copied no more.
+    """
+    if not run.plan.copies:
+        return list(run.way_back.note("brought") or ())
+    topics = moved_topics(run.current)
+    return [t for t in topics if run.plan.includes(t)] if run.plan.keeps_mirror and not run.returning else topics
 
 
 def canary_topic(run: Run) -> str | None:
@@ -299,7 +315,8 @@ class StopStep:
             OffsetRange(tp, max(known[tp], progress.positions.get(tp, known[tp]), starts[tp]), end)
             for tp, end in ends.items()
         ]
-        behind = {tp for tp, seen in first_visible(clusters.origin, left).items() if seen.first is not None}
+        seen = first_visible(clusters.origin, left)
+        behind = {tp for tp, one in seen.items() if one.first is not None or not one.complete}
         if behind:
             offsets = sum(r.end - r.start for r in left if r.partition in behind)
             line = f"{offsets:,} offsets left on {some(sorted(behind))}"

@@ -66,13 +66,13 @@ def producers(run: Run) -> str | None:
 
 def handover(run: Run) -> str | None:
     """Before the writers are stopped and the groups handed over."""
-    if ended(run):
+    if ended(run) or (run.plan.prefixed and all(run.current.switched(s.name) for s in run.plan.services)):
         return None
     writers = [s.name for s in run.plan.services if s.produces]
     return _said(
         f"The mirror has caught up. Now {', '.join(writers)} will be stopped; once the mirror has copied the last"
-        " message, what only writes starts on the target, and each reading service is stopped, handed over and started"
-        " there. What was proved of the positions in the rehearsal:",
+        f" message, what only writes starts on the {run.heading}, and each reading service is stopped, handed over and"
+        " started there. What was proved of the positions in the rehearsal:",
         Table(
             "",
             ("group", "positions", "proved", "copied only at the handover", "messages repeated at most"),
@@ -202,8 +202,8 @@ def external_offsets(run: Run, service: str) -> str | None:
     told = {c.group: exported(run.current, c.group) for c in run.plan.service(service).external}
     if not all(told.values()):
         raise Refused(f"{service} has no table of offsets yet; run the task `export_offsets` first")
-    if run.purpose == FAILOVER:
-        return _by_pairs(service, [kept["file"] for kept in told.values() if kept])
+    if run.purpose == FAILOVER or run.plan.prefixed:
+        return _by_pairs(run, service, [kept["file"] for kept in told.values() if kept])
     here, there = run.leaving, run.heading
     text = (
         f"{service} keeps its offsets outside Kafka, and has stopped. Each offset that it has stored has to be set to"
@@ -228,11 +228,13 @@ def external_offsets(run: Run, service: str) -> str | None:
     )
 
 
-def _by_pairs(service: str, files: Iterable[str]) -> str:
+def _by_pairs(run: Run, service: str, files: Iterable[str]) -> str:
+    here, there = run.leaving, run.heading
+    named = f" Its topic there is `{there}_topic`." if run.plan.prefixed else ""
     return (
-        f"{service} keeps its offsets outside Kafka, and the source cannot be read: each offset that it has stored has"
-        " to be set to the target's. For the offset X that it would read next of a partition: take the last row of it"
-        " whose `source` is at most X, and go on at its `target`; where there is none, at the first row's. Nothing is"
+        f"{service} keeps its offsets outside Kafka: each offset that it has stored has to be set to the {there}'s."
+        f" For the offset X that it would read next of a partition: take the last row of it whose `{here}` is at most"
+        f" X, and go on at its `{there}`; where there is none, at the first row's.{named} Nothing is"
         " skipped by that, and what lies between the row and X is read again. Only when all are set approve.\n\n"
         + "\n".join(f"`{file}`" for file in files)
     )

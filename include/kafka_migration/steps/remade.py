@@ -34,8 +34,17 @@ def ids_now(clusters: Clusters, topics: Iterable[str]) -> dict[str, dict[str, st
     return {side.value: topic_ids(clusters.of(side), names) for side in Side}
 
 
-def look(clusters: Clusters, known: Ids) -> list[Finding]:
-    """A FAIL for each topic that is another one than when copying began, or is not there; changes nothing."""
+_KEPT = (
+    "exclude {what} in the plan: it is then copied no more, and the others go on. To copy the new one: under a plan of"
+    " another name, with an empty topic on the target"
+)
+
+
+def look(clusters: Clusters, known: Ids, kept: bool = False) -> list[Finding]:
+    """A FAIL for each topic that is another one than when copying began, or is not there; changes nothing.
+
+    `kept`: of a mirror that is kept, which nobody can roll back.
+    """
     now = ids_now(clusters, {topic for ids in known.values() for topic in ids})
     return [
         Finding(
@@ -44,7 +53,7 @@ def look(clusters: Clusters, known: Ids) -> list[Finding]:
             f"on the {side}, topic {topic} " + (f"has the id {found}" if found else "is not there"),
             f"the topic of which copying began, of id {before}: it was deleted"
             + (" and made anew since, and what was copied of both may be mixed" if found else " since"),
-            ANEW.format(what=f"topic {topic}"),
+            (_KEPT if kept else ANEW).format(what=f"topic {topic}"),
         )
         for side, ids in known.items()
         for topic, before in sorted(ids.items())
@@ -59,4 +68,4 @@ def told(others: Iterable[Finding]) -> str:
 
 def refuse(run: Run, leg: Leg, doing: str) -> None:
     """Raise `FindingsFailed` where a topic of the leg is not the one that copying began with."""
-    stop_with(StepReport(findings=look(run.clusters, leg.ids)), doing)
+    stop_with(StepReport(findings=look(run.clusters, leg.ids, run.plan.keeps_mirror)), doing)

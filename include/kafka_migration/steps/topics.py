@@ -84,11 +84,6 @@ def parity(run: Run) -> StepReport:
     target = describe_topics(run.clusters.target, names)
     report = StepReport()
     new = sorted(set(names) - set(known))
-    if new:
-        report.notes.append(f"topics that are new on the source since the preflight: {', '.join(new)}")
-        created = create(run)
-        report.changes += created.changes
-        current.keep("topics", sorted({*known, *names}))
     grown = {
         name: source[name].partitions
         for name in set(names) - set(new)
@@ -96,13 +91,17 @@ def parity(run: Run) -> StepReport:
         and source[name].partitions > target[name].partitions
         and ((run.plan.keeps_mirror and not run.plan.prefixed) or name in (current.note("created") or ()))
     }
-    add_partitions(run.clusters.target, grown)
+    _grow(run, grown)
     report.changes += [
         Change(f"partitions of {n}", str(target[n].partitions), str(total)) for n, total in sorted(grown.items())
     ]
-    if run.plan.copies and (new or grown):
-        held = [] if run.plan.keeps_mirror else hold(run).changes
-        report.changes += [*held, *start_mirror(run).changes]
+    if new:
+        report.notes.append(f"topics that are new on the source since the preflight: {', '.join(new)}")
+        created = create(run)
+        report.changes += created.changes
+        current.keep("topics", sorted({*known, *names}))
+    if run.plan.copies and not run.plan.keeps_mirror and (new or grown):
+        report.changes += [*hold(run).changes, *start_mirror(run).changes]
     if run.history is not None and (new or grown):
         report.changes += start_history(run).changes
     unseeded = _unseeded(run, current)
@@ -136,6 +135,16 @@ def _unseeded(run: Run, current: Pass) -> set[str]:
         for tp in there
         if tp.topic in consumes.topics and tp not in seeds.get(group, {})
     }
+
+
+def _grow(run: Run, grown: Mapping[str, int]) -> None:
+    """Before anything is compared. A mirror that runs sees new partitions by itself, and may be first."""
+    try:
+        add_partitions(run.clusters.target, grown)
+    except ClusterError:
+        there = describe_topics(run.clusters.target, grown)
+        if any(there[name].partitions < total for name, total in grown.items()):
+            raise
 
 
 def _finished(run: Run, what: str) -> StepReport | None:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from confluent_kafka import KafkaException
 
 from kafka_migration.clusters.client import CONNECT_TIMEOUT, Cluster, Clusters
-from kafka_migration.errors import ClusterError, MirrorUnreachable, Refused
+from kafka_migration.errors import ClusterError, MirrorError, Refused
 from kafka_migration.evidence.words import duration
 from kafka_migration.findings import Finding, Status
 from kafka_migration.groups.commits import committed
@@ -38,6 +38,7 @@ _STALLED = 300.0  # seconds in which nothing is copied though there is something
 _FAILS_WITHIN, _FAILS = 600.0, 5  # a task that is started again more often within that time fails again and again
 _FIRST_PAUSE, _LONGEST_PAUSE = 5.0, 60.0
 _LINE_EVERY = 30.0
+_CARRIED = 1_000  # partitions of which the next run is told since when they stand still
 _RUNS = ("RUNNING", "UNASSIGNED", "RESTARTING")
 _NEAR = 1_000  # offsets: a mirror that is no further behind with the rest has time for a partition that stands still
 
@@ -49,12 +50,13 @@ class WatchLook:
 
     def __init__(self, clusters: Clusters, brief: Mapping[str, Any], memory: Mapping[str, Any], now: float) -> None:
         self.clusters, self.brief, self.now = clusters, brief, now
-        self.memory = _took_over(memory, brief)
-        self.down: dict[str, list[Any]] = {what: list(since) for what, since in memory.get("down", {}).items()}
+        self.memory = _took_over(_still_true(memory, now), brief)
+        self.down: dict[str, list[Any]] = {what: list(since) for what, since in self.memory.get("down", {}).items()}
         self.numbers: dict[str, float] = {}
         self.lines: list[str] = []
         self.again: list[str] = []
         self.failed: list[str] = []
+        self.relieved = False
 
     def look(self) -> Look:
         self.memory["flows"] = {
@@ -71,12 +73,9 @@ class WatchLook:
             return None
         try:
             answer = question()
-        except (ClusterError, MirrorUnreachable) as error:
+        except (ClusterError, MirrorError) as error:
             self.down[what] = [since[0] if since else self.now, str(error).splitlines()[0], self.now]
             return None
-        if since is not None:
-            self.keep_told(_outage(what, self.now - since[0], since[1]))
-            del self.down[what]
         return answer
 
     def flow(self, side: Side, flow: Mapping[str, Any], kept: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,6 +88,7 @@ class WatchLook:
         worker = f"Kafka Connect beside the {side}"
         progress = self.ask(worker, lambda: progress_of(clusters, flow["mirror"]))
         digest = self.ask(worker, lambda: configuration(clusters, flow))
+        kept = kept or flow["carried"]  # since when something stands still is known from the run before
         found: dict[str, Any] = dict(kept)
         if digest not in (None, flow["config"]):
             self.again.append(f"the configuration of {flow['mirror']['name']} was changed")
@@ -126,7 +126,7 @@ class WatchLook:
 
     def measured(self, side: Side, flow: Mapping[str, Any], seen: Sight, found: dict[str, Any]) -> None:
         """How far it has come, and whether it goes on."""
-        if others := self.ask(Side.TARGET.value, lambda: remade.look(self.clusters, flow["ids"])):
+        if others := self.ask(Side.TARGET.value, lambda: remade.look(self.clusters, flow["ids"], kept=True)):
             self.failed.append(remade.told(others))
         if lost := overtaken(seen.at, seen.starts, {}):
             self.failed.append(lost.why)
@@ -148,8 +148,9 @@ class WatchLook:
         )
         self.lines.append(f"to the {side}: {ahead}")
         still = seen.stalled(self.now, _STALLED)
-        busy = seen.behind - sum(seen.lag[str(tp)][1] - seen.lag[str(tp)][0] for tp in still) > _NEAR
-        if still and not busy:
+        # What has moved of late keeps the mirror busy: it may come to the others later.
+        found["busy"] = sum(end - at for at, end, since, _ in seen.lag.values() if self.now - since <= _STALLED)
+        if still and found["busy"] <= _NEAR:
             self.failed.append(
                 f"{flow['mirror']['name']} says that it runs, and has copied nothing of {some(still)} for"
                 f" {duration(_STALLED)}, though there is more. Look at the log of its worker"
@@ -169,8 +170,15 @@ class WatchLook:
             for group, offsets in commits.items()
         }
 
+        me = positions.Watcher(self.memory.setdefault("began", self.now), self.brief["run"])
+
         def write() -> bool:
-            positions.note(clusters.target, self.brief["log"], changed, seen.ends, seen.at, self.now)
+            # Two watch for a moment, so that none is missed; the older one ends when it sees the younger.
+            newest = positions.newest_watcher(clusters.target, self.brief["log"])
+            self.relieved = newest is not None and newest > me
+            if not self.relieved:
+                carry = {"lag": dict(list(seen.lag.items())[:_CARRIED]), "sent": found.get("sent", [])[:1]}
+                positions.note(clusters.target, self.brief["log"], changed, seen.ends, seen.at, self.now, me, carry)
             return True
 
         if self.ask(Side.TARGET.value, write):
@@ -200,11 +208,11 @@ class WatchLook:
         if sent is not None:
             found["sent"] = [*found.get("sent", ()), sent][:KEPT]
         waits = self.now - found["sent"][0] if found.get("sent") else 0.0
-        latency = max(waits, found["latency"]) if waits > _LINE_EVERY and "latency" in found else found.get("latency")
+        latency = max(waits, found.get("latency", 0.0)) if waits > _LINE_EVERY else found.get("latency")
         if latency is not None:
             self.numbers[f"mirror.to_{side}.latency"] = latency
             self.lines.append(f"to the {side}: a message needs {latency:.1f} s")
-        if waits > _STALLED and not self.down and found.get("behind", 0) <= _NEAR:
+        if waits > _STALLED and not self.down and found.get("busy", 0) <= _NEAR:
             self.failed.append(
                 f"{flow['mirror']['name']} says that it runs, and a canary that was sent {duration(waits)} ago has not"
                 " arrived. Look at the log of its worker, and whether it may read and write the canary's topic"
@@ -213,6 +221,10 @@ class WatchLook:
     def outages(self) -> None:
         """What has not answered for too long ends the watch, with what to do."""
         plan = self.brief["plan"]
+        for what, (since, error, last) in sorted(self.down.items()):
+            if last != self.now:  # every question of this look was answered
+                self.keep_told(_outage(what, self.now - since, error))
+                del self.down[what]
         for what, (since, error, _) in sorted(self.down.items()):
             silent = self.now - since
             self.lines.append(f"{_who(what)} has not answered for {silent:.0f} s")
@@ -226,13 +238,15 @@ class WatchLook:
 
     def judged(self) -> Look:
         self.numbers["mirror.down"] = float(len(self.down))
-        memory = {**self.memory, "down": self.down}
+        memory = {**self.memory, "down": self.down, "looked": self.now}
         memory["told"] = _line(
             self.memory.get("told"), self.lines, bool(self.down or self.failed or self.again), self.now
         )
         lines = tuple(memory["told"][1])
         if self.failed:
             return Look(Outcome.FAILED, tuple(self.lines), memory, "\n".join(self.failed), self.numbers)
+        if self.relieved:
+            return Look(Outcome.DONE, lines, memory, "", self.numbers)
         if self.again and not self.down:
             return Look(Outcome.AGAIN, lines, memory, "; ".join(self.again), self.numbers)
         over = self.now >= self.brief["until"] and not self.down
@@ -280,6 +294,17 @@ def _took_over(memory: Mapping[str, Any], brief: Mapping[str, Any]) -> dict[str,
     if memory.get("prepared") == brief["prepared"]:
         return dict(memory)
     return {**memory, "prepared": brief["prepared"], "did": _added(memory.get("did", ()), brief["did"])}
+
+
+def _still_true(memory: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """Without what says nothing any more, where nobody has looked for long: its DAG was paused."""
+    if now - memory.get("looked", now) <= _SILENT:
+        return dict(memory)
+    flows = {
+        side: {key: value for key, value in flow.items() if key not in ("lag", "sent", "heard", "samples")}
+        for side, flow in memory.get("flows", {}).items()
+    }
+    return {**memory, "flows": flows, "down": {}}
 
 
 def _added(did: Sequence[Mapping[str, str]], more: Sequence[Mapping[str, str]]) -> list[Mapping[str, str]]:

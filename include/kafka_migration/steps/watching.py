@@ -1,4 +1,4 @@
-"""Step: watch a mirror that is kept until shortly before the next run of its DAG takes over.
+"""Step: watch a mirror that is kept until the next run of its DAG watches it.
 
 Each look asks how far copying is, sends a canary, and notes in the log of positions what groups have read: that is what
 a failover knows. It changes nothing of the plan's: what has to be set right is left to `prepare`, in a worker.
@@ -28,17 +28,19 @@ from kafka_migration.waiting import Look, Outcome
 STATE = "mirror/state"
 """The record that tells how the mirror was when it was last looked at."""
 
-_EARLY = 5.0  # seconds before the next run that the watch ends
+_FOR_EVER = 10 * 366 * 86400.0
+_LATE = 120.0  # seconds after the time of the next run for which it is waited for
+_FRESH = 60.0  # seconds: what was seen before that says nothing about now
 _LEAST = 30.0  # a watch is at least about as long
 
 
 class WatchStep:
-    """Watches until shortly before the next time of the plan's schedule. `args`: none."""
+    """Watches until a younger run does, or none has come in its time. `args`: none."""
 
     name = "the next run, which goes on watching"
 
     def timeout(self, run: Run) -> float:
-        return 2 * _gap(run) + 600.0
+        return _FOR_EVER  # it ends by itself: in its time, or when something does not answer
 
     def prepare(self, run: Run, args: Mapping[str, Any]) -> dict[str, Any]:
         """Set right what a look has seen to be wrong, then fix what the next looks compare with."""
@@ -64,6 +66,7 @@ class WatchStep:
             "plan": run.plan.plan,
             "flows": {side.value: _flow(run.headed(side), brought, log) for side in _kept(run)},
             "why": "",
+            "run": run.run_id,
             "until": _ends(run),
             "prepared": run.now(),
             "did": [*(as_told(f) for f in report.findings), *(_changed(c) for c in report.changes)],
@@ -126,13 +129,15 @@ def _flow(run: Run, brought: str | None, log: str) -> dict[str, Any]:
     mirror, there = mirroring.runner(run), run.heading is Side.TARGET
     remade.refuse(run, leg, "watching the mirror")
     watched = mirror.watched.to_json()
+    known = positions.read(run.clusters.target, log)
     return {
         "mirror": watched,
         "config": configuration(run.clusters, {"mirror": watched}),
         "topics": topics_digest(run.clusters.origin),
         "begins": to_json(leg.begin),
         "ids": {side: dict(ids) for side, ids in leg.ids.items()},
-        "proved": to_json(positions.read(run.clusters.target, log).copied) if there else {},
+        "proved": to_json(known.copied) if there else {},
+        "carried": dict(known.carry) if there and run.now() - (known.looked_at or 0.0) <= _FRESH else {},
         "bytes": bytes_each(run, sorted({tp.topic for tp in leg.begin})),
         "copy": mirror.copy_of(brought) if brought and there else None,
     }
@@ -149,14 +154,8 @@ def _has_changed(run: Run) -> bool:
     return False
 
 
-def _gap(run: Run) -> float:
-    """Seconds between two times of the schedule."""
-    first = _next(run, run.now())
-    return _next(run, first) - first
-
-
 def _ends(run: Run) -> float:
-    return _next(run, run.now() + _LEAST) - _EARLY
+    return _next(run, run.now() + _LEAST) + _LATE
 
 
 def _next(run: Run, after: float) -> float:

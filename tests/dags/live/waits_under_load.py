@@ -17,7 +17,7 @@ from kafka_migration.report import StepReport
 from kafka_migration.run import Run
 from kafka_migration.waiting import Look, Outcome
 
-WAITS = 60
+WAITS = 45
 LONGEST = 12.0
 
 
@@ -49,8 +49,8 @@ until = Until()
 draw = random.Random(1)
 with DAG("waits.load", params={"dry_run": False, "reason": None}, max_active_tasks=64):
     for number in range(WAITS):
-        # Half of them are over when they are first looked at.
-        seconds = 0.0 if number % 2 else draw.uniform(0.01, LONGEST)
+        # A third of them is over when it is first looked at; the others are deferred.
+        seconds = draw.uniform(0.01, LONGEST) if number % 3 else 0.0
         WaitOperator(
             task_id=f"wait_{number}",
             plan="waits",

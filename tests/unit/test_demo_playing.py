@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from demo.migration import _elsewhere
+from demo.playing import elsewhere
 from demo.shop.catalogue import WITH_HISTORY
 from demo.witness import GroupCount, ProducerCount, Rhythm, WitnessCount
 
@@ -30,16 +30,16 @@ def counted(*groups: GroupCount) -> WitnessCount:
     return WitnessCount(producers, groups, ())
 
 
-def test_service_that_nobody_has_run_yet_is_nowhere_and_not_elsewhere() -> None:
+def test_service_that_nobody_has_run_yet_is_nowhere_and_notelsewhere() -> None:
     there = counted(group("ledger", "target:1"), group("archive", None))
-    assert _elsewhere(STAGE, there, "target") == ()
+    assert elsewhere(STAGE, there, "target") == ()
 
 
-def test_whoever_runs_and_works_on_the_other_cluster_or_not_at_all_is_elsewhere() -> None:
+def test_whoever_runs_and_works_on_the_other_cluster_or_not_at_all_iselsewhere() -> None:
     there = counted(group("ledger", "source:1"), group("archive", "source:1"), group("billing", None))
-    assert _elsewhere(STAGE, there, "target") == ("archive", "billing", "ledger")
-    assert _elsewhere(STAGE, there, "source") == ("billing", "payments")
+    assert elsewhere(STAGE, there, "target") == ("archive", "billing", "ledger")
+    assert elsewhere(STAGE, there, "source") == ("billing", "payments")
 
 
 def test_nobody_is_elsewhere_where_the_shop_was_left_half_way() -> None:
-    assert _elsewhere(STAGE, counted(group("billing", None)), None) == ()
+    assert elsewhere(STAGE, counted(group("billing", None)), None) == ()
