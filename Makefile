@@ -54,7 +54,7 @@ test: environment ## check format, lint, types and imports, then run every test 
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/mypy
 	@PYTHONPATH=include:plugins $(VENV)/bin/lint-imports
-	@$(VENV)/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@$(VENV)/bin/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check-evidence: environment ## look whether evidence is as it was sealed: DIR=folder, KEY=public key (needs no cluster)
 	@exec env $(RUN) kafka_migration.evidence $(if $(DIR),$(call quoted,DIR=$(DIR))) $(if $(KEY),$(call quoted,KEY=$(KEY)))

@@ -90,7 +90,7 @@ def test_rules_that_stand_on_one_cluster_only_are_told(bench: Workbench, target:
 
     def told(other: Cluster) -> dict[str, tuple[Status, str]]:
         records = MemoryRecords()
-        plan = SimpleNamespace(groups={"readers": None, "others": None}, copies=False)
+        plan = SimpleNamespace(groups={"readers": None, "others": None}, copies=False, prefixed=False)
         run = Run(cast(Any, plan), "verify", "x", Clusters(bench.cluster, other), {}, records)
         open_pass(records).keep("topics", [tp.topic])
         return {f.id: (f.status, f.seen) for f in verifying._acls(run)}
