@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from tests.recording import record_what_is_missing
 
@@ -23,6 +24,11 @@ from demo.kafka import KafkaCluster
 # For the Python processes that tests start themselves.
 _INCLUDE = str(Path(__file__).resolve().parents[1] / "include")
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_INCLUDE, os.environ.get("PYTHONPATH")]))
+
+
+# How long an example takes says what else the machine does.
+hypothesis.settings.register_profile("here", deadline=None)
+hypothesis.settings.load_profile("here")
 
 
 @dataclass(frozen=True)
