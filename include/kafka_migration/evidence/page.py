@@ -26,7 +26,7 @@ from kafka_migration.evidence.model import (
 )
 from kafka_migration.evidence.words import clock, counted, day, duration, moment
 from kafka_migration.offsets import TopicPartition
-from kafka_migration.purposes import MIRROR
+from kafka_migration.purposes import DRILL, MIRROR
 
 _WIDTH = 1000.0  # of the drawings, in their own units
 _HEIGHT = 120.0
@@ -57,7 +57,7 @@ def render(evidence: Evidence) -> str:
     left, reached = sides(evidence.purpose)
     return environment.get_template("page.html.j2").render(
         e=evidence,
-        moved=evidence.verdict == "PASS" and not evidence.dry_run and evidence.purpose != MIRROR,
+        moved=evidence.verdict == "PASS" and not evidence.dry_run and evidence.purpose not in (MIRROR, DRILL),
         left=left,
         reached=reached,
         proven=on_left + on_reached,
