@@ -23,6 +23,7 @@ from kafka_migration.plan.model import VARIABLE, Service, Value
 from kafka_migration.services.controller import Connection, Observation, State
 from kafka_migration.services.docker_engine import DockerEngine, EngineRefused, log_text
 from kafka_migration.services.env_file import assign, read_content, replace_content, variables
+from kafka_migration.services.processes import weakest_acks
 from kafka_migration.services.recreated import creation, environment, further_networks
 from kafka_migration.sides import Addresses, Side
 
@@ -82,9 +83,10 @@ class DockerController:
         said = f"the Docker engine says {state['Status']}"
         if not _lives(state):
             return Observation(State.STOPPED, configured=configured, how=said)
-        used = environment(found).get(self._settings.variable)
+        own = environment(found)
+        used = own.get(self._settings.variable)
         how = f"environment of container {_name(found)}"
-        return Observation(State.RUNNING, self._addresses.side_of(used), used, configured, how)
+        return Observation(State.RUNNING, self._addresses.side_of(used), used, configured, how, weakest_acks([own]))
 
     def configured_for(self, side: Side) -> list[str]:
         return self._changes(side)[0]

@@ -23,7 +23,7 @@ from kafka_migration.errors import ControllerUnavailable, ServiceError, ServiceN
 from kafka_migration.plan.model import VARIABLE, Service, Value
 from kafka_migration.services.controller import Connection, Observation, State
 from kafka_migration.services.env_file import assign, read_content, replace_content, variables
-from kafka_migration.services.processes import variable_in_use
+from kafka_migration.services.processes import acks_in_use, variable_in_use
 from kafka_migration.services.program_files import alone, find_section
 from kafka_migration.services.supervisord import Refusal, Supervisord
 from kafka_migration.sides import Addresses, Side
@@ -92,7 +92,8 @@ class SupervisorController:
         if not info["pid"]:
             return Observation(State.RUNNING, configured=configured, how=f"{said}: it is about to start it again")
         used = variable_in_use(int(info["pid"]), self._settings.variable)
-        return Observation(State.RUNNING, self._addresses.side_of(used.value), used.value, configured, used.how)
+        side, acks = self._addresses.side_of(used.value), acks_in_use(int(info["pid"]))
+        return Observation(State.RUNNING, side, used.value, configured, used.how, acks)
 
     def configured_for(self, side: Side) -> list[str]:
         return self._changes(side)[0]

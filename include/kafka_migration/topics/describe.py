@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import ConfigResource, ConfigSource, ResourceType, TopicMetadata
+from confluent_kafka.admin import ConfigResource, ConfigSource, PartitionMetadata, ResourceType, TopicMetadata
 
 from kafka_migration.clusters.client import CONNECT_TIMEOUT, REQUEST_TIMEOUT, Cluster
 from kafka_migration.errors import ClusterError
@@ -23,14 +23,28 @@ _IN_OTHER_UNITS = frozenset(("retention.ms", "segment.ms", "segment.jitter.ms", 
 
 
 @dataclass(frozen=True)
+class Placed:
+    """The brokers that keep a partition, those of them that are in sync, and the one that leads (None: nobody)."""
+
+    replicas: tuple[int, ...]
+    in_sync: tuple[int, ...]
+    leader: int | None
+
+
+@dataclass(frozen=True)
 class Topic:
-    """A topic. `settings`: every setting's effective value; `explicit`: those that may not be Kafka's own default."""
+    """A topic. `settings`: every setting's effective value; `explicit`: those that may not be Kafka's own default.
+
+    `placed`: where each partition stood, by its number, when the topic was described. That changes with every broker
+    that comes or goes, and is no part of what the topic is.
+    """
 
     name: str
     partitions: int
     replication_factor: int
     settings: Mapping[str, str]
     explicit: frozenset[str]
+    placed: Mapping[int, Placed] = field(default_factory=dict, compare=False)
 
     @property
     def compacted(self) -> bool:
@@ -75,6 +89,7 @@ def describe_topics(cluster: Cluster, names: Iterable[str]) -> dict[str, Topic]:
             replication_factor=min((len(p.replicas) for p in told[name].partitions.values()), default=0),
             settings=settings[name][0],
             explicit=settings[name][1],
+            placed={number: _placed(one) for number, one in told[name].partitions.items()},
         )
         for name in there
     }
@@ -131,6 +146,11 @@ def broker_settings(cluster: Cluster, broker_id: int) -> dict[str, str]:
             return {}
         raise
     return {name: entry.value or "" for name, entry in entries.items()}
+
+
+def _placed(partition: PartitionMetadata) -> Placed:
+    leader = partition.leader if partition.leader >= 0 else None
+    return Placed(tuple(partition.replicas), tuple(partition.isrs), leader)
 
 
 def _listed(cluster: Cluster, doing: str) -> dict[str, TopicMetadata]:
