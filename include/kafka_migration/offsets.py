@@ -7,21 +7,20 @@ one request with 10,000) and are all under way at once.
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaTopicPartition
-from confluent_kafka.admin import OffsetSpec
+from confluent_kafka.admin import ListOffsetsResultInfo, OffsetSpec
 
-from kafka_migration.clusters.client import CONNECT_TIMEOUT, REQUEST_TIMEOUT, Cluster
+from kafka_migration.clusters.client import CONNECT_TIMEOUT, Cluster
+from kafka_migration.clusters.patience import ask_each
 from kafka_migration.errors import ClusterError
 
 _BATCH = 500
-_LEADERS_WITHIN = 15.0
 _PASSING = {
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
@@ -85,46 +84,42 @@ def read_several(
 ) -> dict[Which, dict[TopicPartition, int]]:
     """Several offsets of every partition, asked for side by side.
 
-    A partition whose leader has just changed, or is new, is asked for again: the broker says that this passes.
+    A partition whose leader has just changed, is new, or has died is asked for again: that passes.
     """
     kinds = tuple(which)
+    wanted = [(kind, tp) for tp in partitions for kind in kinds]
+    told = ask_each(
+        cluster,
+        sorted(wanted, key=lambda pair: (pair[0].value, pair[1])),
+        lambda left, within: _ask(cluster, left, within),
+        lambda asked, error: _passes(cluster, error, asked[1]),
+    )
     found: dict[Which, dict[TopicPartition, int]] = {kind: {} for kind in kinds}
-    left = {(kind, tp) for tp in partitions for kind in kinds}
-    deadline = time.monotonic() + _LEADERS_WITHIN
-    while left:
-        for kind, tp, future in _ask(cluster, left):
-            try:
-                found[kind][tp] = future.result(timeout=REQUEST_TIMEOUT + 5).offset
-            except KafkaException as error:
-                if not _passes(cluster, error, tp) or time.monotonic() > deadline:
-                    raise _refusal(cluster, error, f"the {kind.value} offset of {tp}") from None
-                continue
-            left.discard((kind, tp))
-        if left:
-            # A client that has not asked anything while its broker was restarted goes on with an old leader epoch, and
-            # is refused for ever (measured: FENCED_LEADER_EPOCH for 15 s); hearing of the topics anew mends that.
-            with contextlib.suppress(KafkaException):
-                cluster.admin.list_topics(timeout=CONNECT_TIMEOUT)
-            time.sleep(0.1)
+    for kind, tp in wanted:
+        answer = told[kind, tp]
+        if isinstance(answer, KafkaError):
+            raise _refusal(cluster, answer, f"the {kind.value} offset of {tp}")
+        found[kind][tp] = answer.offset
     return found
 
 
-def _passes(cluster: Cluster, error: KafkaException, tp: TopicPartition) -> bool:
+def _passes(cluster: Cluster, error: KafkaError, tp: TopicPartition) -> bool:
     """Whether the partition has a leader all the same, of which the client has not heard yet."""
-    code = error.args[0].code()
-    if code != KafkaError._NOENT:
-        return code in _PASSING
+    if error.code() != KafkaError._NOENT:
+        return error.code() in _PASSING
     with contextlib.suppress(KafkaException):
         told = cluster.admin.list_topics(tp.topic, timeout=CONNECT_TIMEOUT).topics[tp.topic]
         return told.error is None and tp.partition in told.partitions
     return False
 
 
-def _ask(cluster: Cluster, wanted: Iterable[tuple[Which, TopicPartition]]) -> list[tuple[Which, TopicPartition, Any]]:
-    """All requests under way at once; what comes back are futures."""
-    asked: list[tuple[Which, TopicPartition, Any]] = []
+def _ask(
+    cluster: Cluster, wanted: Iterable[tuple[Which, TopicPartition]], within: float
+) -> dict[tuple[Which, TopicPartition], Future[ListOffsetsResultInfo]]:
+    """All requests under way at once."""
+    asked: dict[tuple[Which, TopicPartition], Future[ListOffsetsResultInfo]] = {}
     by_kind: dict[Which, list[TopicPartition]] = {}
-    for kind, tp in sorted(wanted, key=lambda pair: (pair[0].value, pair[1])):
+    for kind, tp in wanted:
         by_kind.setdefault(kind, []).append(tp)
     for kind, partitions in by_kind.items():
         spec = OffsetSpec.earliest() if kind is Which.START else OffsetSpec.latest()
@@ -133,15 +128,15 @@ def _ask(cluster: Cluster, wanted: Iterable[tuple[Which, TopicPartition]]) -> li
             futures = cluster.admin.list_offsets(
                 {tp.at(0): spec for tp in partitions[i : i + _BATCH]},
                 isolation_level=isolation,
-                request_timeout=REQUEST_TIMEOUT,
+                request_timeout=within,
             )
-            asked += [(kind, TopicPartition(tp.topic, tp.partition), future) for tp, future in futures.items()]
+            asked |= {(kind, TopicPartition(tp.topic, tp.partition)): future for tp, future in futures.items()}
     return asked
 
 
-def _refusal(cluster: Cluster, error: KafkaException, doing: str) -> ClusterError:
+def _refusal(cluster: Cluster, error: KafkaError, doing: str) -> ClusterError:
     """That no leader was found has three reasons that its text hides: no such topic, no permission, no broker."""
-    if error.args[0].code() != KafkaError._NOENT:
+    if error.code() != KafkaError._NOENT:
         return cluster.error(error, doing)
     try:
         cluster.admin.list_topics(timeout=CONNECT_TIMEOUT)

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import ConfigResource, ConfigSource, PartitionMetadata, ResourceType, TopicMetadata
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import (
+    ConfigEntry,
+    ConfigResource,
+    ConfigSource,
+    PartitionMetadata,
+    ResourceType,
+    TopicMetadata,
+)
 
 from kafka_migration.clusters.client import CONNECT_TIMEOUT, REQUEST_TIMEOUT, Cluster
+from kafka_migration.clusters.patience import ask_each
 from kafka_migration.errors import ClusterError
 from kafka_migration.offsets import TopicPartition
 from kafka_migration.plan.model import Plan, Topics, is_name
@@ -162,14 +170,19 @@ def _listed(cluster: Cluster, doing: str) -> dict[str, TopicMetadata]:
 
 
 def _settings(cluster: Cluster, names: list[str]) -> dict[str, tuple[dict[str, str], frozenset[str]]]:
-    futures: dict[Any, Any] = {}
-    for i in range(0, len(names), _BATCH):
-        resources = [ConfigResource(ResourceType.TOPIC, name) for name in names[i : i + _BATCH]]
-        futures |= cluster.admin.describe_configs(resources, request_timeout=REQUEST_TIMEOUT)
+    def ask(left: Sequence[str], within: float) -> dict[str, Future[dict[str, ConfigEntry]]]:
+        futures: dict[str, Future[dict[str, ConfigEntry]]] = {}
+        for i in range(0, len(left), _BATCH):
+            resources = [ConfigResource(ResourceType.TOPIC, name) for name in left[i : i + _BATCH]]
+            told = cluster.admin.describe_configs(resources, request_timeout=within)
+            futures |= {resource.name: future for resource, future in told.items()}
+        return futures
+
     found = {}
-    for resource, future in futures.items():
-        entries = cluster.wait(future, f"reading the settings of topic {resource.name}")
-        found[resource.name] = (
+    for name, entries in ask_each(cluster, names, ask).items():
+        if isinstance(entries, KafkaError):
+            raise cluster.error(entries, f"reading the settings of topic {name}")
+        found[name] = (
             {name: entry.value or "" for name, entry in entries.items()},
             frozenset(
                 name
