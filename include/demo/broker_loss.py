@@ -85,8 +85,7 @@ class BrokerLoss:
             timeout=_IN_SYNC_WITHIN,
             what=f"all replicas of the {self._cluster.name} cluster to be in sync again",
         )
-        seconds = time.monotonic() - self._killed[1]
-        self._say(f"every replica of the {self._cluster.name} is in sync, {seconds:.0f} s after the kill")
+        self._say(f"every replica of the {self._cluster.name} is in sync")
 
     @property
     def missing(self) -> str | None:
