@@ -42,10 +42,10 @@ STEPS: Mapping[str, Step] = {
     "switch_producers": Step("target", re.compile(r"switch_producers\..+")),
     "drain": Step("source", re.compile(r".+\.drained(\..+)?")),
     "switch_consumers": Step("target", re.compile(r".+\.switch")),
-    "close_originals": Step("source", re.compile(r".+\.close_instances")),
-    "hand_over": Step("target", re.compile(r".+\.hand_over")),
+    "close_originals": Step("source", re.compile(r".+\.close")),
+    "handover": Step("target", re.compile(r".+\.handover")),
 }
-_CUTOVER = "cutover"
+CUTOVER = "cutover"
 _PREFERRED = 0
 
 
@@ -64,7 +64,7 @@ class BrokerLoss:
 
     def watch(self, rows: Sequence[TaskRow]) -> None:
         """Kill, start again, or elect, when its moment has come."""
-        if self._moved is None and any(row.task_id == _CUTOVER and row.state in _AT_WORK for row in rows):
+        if self._moved is None and any(row.task_id == CUTOVER and row.state in _AT_WORK for row in rows):
             self._elect()
         if self._killed is None:
             hit = [row for row in rows if row.state in _AT_WORK and self._step.tasks.fullmatch(row.task_id)]

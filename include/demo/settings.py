@@ -44,7 +44,7 @@ class Settings:
 KILL_IN: Mapping[str, tuple[str, ...]] = {
     "producers_first": ("drain", "create_topics", "switch_producers", "switch_consumers"),
     "producers_later": ("drain", "create_topics", "switch_producers", "close_originals"),
-    "mirror_first": ("mirror", "create_topics", "switch_producers", "hand_over"),
+    "mirror_first": ("mirror", "create_topics", "switch_producers", "handover"),
 }
 """The steps of each scheme in which a broker can be killed; the first where none is named."""
 
