@@ -59,14 +59,17 @@ def spread(source: Placing, target: Placing) -> list[Finding]:
                     "the loss of one rack takes more replicas than it need: kafka-reassign-partitions spreads them",
                 )
             )
-    return findings or [
-        Finding(
-            "replica-spread/all",
-            Status.PASS,
-            f"{len(topics)} topics on the target, the replicas of each partition spread over its"
-            f" {len(target_id.racks)} racks as far as they go; what will be created is spread by Kafka",
-        )
-    ]
+    return findings or [Finding("replica-spread/all", Status.PASS, _well_spread(source, target))]
+
+
+def _well_spread(source: Placing, target: Placing) -> str:
+    here, there = len(source[1].racks), len(target[1].racks)
+    told = f"the target has {there} {_noun(there)}, the source {here or 'tells none'}"
+    if not target[0]:
+        return f"{told}; none of the topics is there yet, and Kafka spreads what it creates"
+    return (
+        f"{told}; the replicas of each partition of {len(target[0])} topics on the target are spread as far as they go"
+    )
 
 
 def racks_table(clusters: Mapping[str, Placing]) -> Table:
@@ -132,7 +135,7 @@ def replicas_in_sync(side: str, topics: Mapping[str, Topic]) -> Iterable[Finding
             "every replica in sync",
             "a broker is down or behind: wait until it has caught up, or the loss of one more may stop writers",
         )
-    if not blocked and not behind:
+    if topics and not blocked and not behind:
         yield Finding(f"replicas-in-sync/{side}", Status.PASS, f"every replica of {len(topics)} topics is in sync")
 
 
