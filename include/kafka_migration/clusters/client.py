@@ -10,6 +10,7 @@ import contextlib
 import logging
 import re
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
@@ -33,6 +34,7 @@ CONNECT_TIMEOUT = 10.0
 CLIENT_ID = "kafka-migration"
 VERIFYING_ID = "kafka-migration-verify"
 _COORDINATORS = "__consumer_offsets"  # the leader of a partition coordinates the groups that belong to it
+_REMEMBERS_FOR = 5.0
 _LEAST_QUEUED = 64  # KiB
 
 _UNREACHABLE = {
@@ -76,6 +78,7 @@ class Cluster:
         self._causes: deque[str] = deque(maxlen=20)
         self._admin: AdminClient | None = None
         self._group_admin: AdminClient | None = None
+        self._group_admin_since = 0.0
         self._leaders: Mapping[int, int] = {}
         self._left: deque[AdminClient] = deque(maxlen=4)
         self._lock = threading.Lock()
@@ -146,10 +149,12 @@ class Cluster:
                 " have no coordinator. Bring the broker back that kept it."
             )
         with self._lock:
-            # A user who may not describe that topic is told of no partition, and so gets a new client each time.
-            if self._group_admin is None or not leaders or leaders != self._leaders:
+            now = time.monotonic()
+            # A user who may not describe that topic is told of no partition: then no client remembers for long.
+            moved = leaders != self._leaders if leaders else now - self._group_admin_since > _REMEMBERS_FOR
+            if self._group_admin is None or moved:
                 self._leave(self._group_admin)
-                self._group_admin = AdminClient(self.config)
+                self._group_admin, self._group_admin_since = AdminClient(self.config), now
                 self._leaders = leaders
             return self._group_admin
 
