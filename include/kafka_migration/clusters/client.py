@@ -145,8 +145,8 @@ class Cluster:
         missing = sorted(number for number, leader in leaders.items() if leader < 0)
         if missing:
             raise ClusterUnreachable(
-                f"{self} has no leader for partition {missing[0]} of {_COORDINATORS}, so that groups which belong there"
-                " have no coordinator. Bring the broker back that kept it."
+                f"{self} has no leader for partition {missing[0]} of {_COORDINATORS}, so that groups which belong"
+                " there have no coordinator. Bring the broker back that kept it."
             )
         with self._lock:
             now = time.monotonic()
