@@ -21,6 +21,7 @@ BENCHMARKS = {
     "verification": "seconds and memory of a verification: many partitions, little that is new",
     "handover": "seconds to compute and prove where 100 groups go on in 100 partitions",
     "standstill": "seconds that a producer stands still in mirror_first, whatever is stored",
+    "scale": "seconds of each step from 10 to 10,000 partitions, beside what the brokers take",
     "first_record": "seconds from a mirror's creation or start to the first message on the target",
 }
 _UNSCALED = ("migration",)  # its shop is as large as it is
