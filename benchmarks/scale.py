@@ -137,9 +137,9 @@ def measure(pair: Pair, many: Many, rounds: int = _ROUNDS) -> Measured:
     lag, again, own, bare = [], [], [], []
     for _ in range(rounds):
         bare.append(_timed(lambda: (source.offsets(many.partitions, *ends.values()), source.committed(many.reads))))
-        looks, seconds = _took(lambda: _look(step.run.clusters, briefs, {}))
+        first, seconds = _took(lambda: _look(step.run.clusters, briefs, {}))
         lag.append(seconds)
-        looks, seconds = _took(lambda: _look(step.run.clusters, briefs, looks))
+        looks, seconds = _took(lambda seen=first: _look(step.run.clusters, briefs, seen))
         again.append(seconds)
         described_lag = group_command.describe_all_groups(pair.source.bootstrap_servers)
         own.append(described_lag.seconds)

@@ -60,8 +60,10 @@ def create(run: Run) -> StepReport:
         lines = "\n".join(f"  {topic}: {reason}" for topic, reason in sorted(refusals.items()))
         raise ClusterError(f"{run.clusters.target} did not create these topics:\n{lines}")
     target = describe_topics(run.clusters.target, names)
-    changes += _correct(run, current, source, target, own)
-    findings = _compare(run, source, describe_topics(run.clusters.target, names))
+    if corrected := _correct(run, current, source, target, own):
+        changes += corrected
+        target = describe_topics(run.clusters.target, names)
+    findings = _compare(run, source, target)
     return StepReport(
         summary=f"{len(missing)} topics created, {len(names) - len(missing)} were there and are equal",
         tables=[_table(source)],
