@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, IsolationLevel, KafkaException, Producer
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, IsolationLevel, Producer
 from confluent_kafka import TopicPartition as KafkaTopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
 
@@ -192,13 +192,22 @@ class Bare:
     def await_leaders(self, partitions: Sequence[tuple[str, int]]) -> None:
         """Leaders of new topics are refused for a moment, though metadata names them."""
         deadline = time.monotonic() + _WITHIN
-        while True:
-            try:
-                return self.offsets(partitions, OffsetSpec.latest())
-            except KafkaException:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.1)
+        left = list(partitions)
+        while left:
+            asked = [
+                (one, future)
+                for some in batched_by(left, _PARTITIONS_A_REQUEST)
+                for one, future in zip(some, self._ends(some), strict=True)
+            ]
+            left = [one for one, future in asked if future.exception(_WITHIN) is not None]
+            if left and time.monotonic() > deadline:
+                raise BenchmarkFailed(f"{len(left)} partitions have no leader after {_WITHIN:.0f} s")
+            time.sleep(0.1 if left else 0)
+
+    def _ends(self, partitions: Sequence[tuple[str, int]]) -> Iterable[Future[Any]]:
+        wanted = {KafkaTopicPartition(*one): OffsetSpec.latest() for one in partitions}
+        answers: Iterable[Future[Any]] = self._admin.list_offsets(wanted, request_timeout=_WITHIN).values()
+        return answers
 
     def offsets(
         self, partitions: Sequence[tuple[str, int]], *specs: OffsetSpec, isolation: IsolationLevel | None = None

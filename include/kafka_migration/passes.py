@@ -8,7 +8,7 @@ finished, a migration opens the next one.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -78,9 +78,10 @@ class Pass:
     def points(self, stage: str) -> list[CutoverPoint]:
         return [CutoverPoint.from_json(point) for point in self._get(f"cutover/{stage}") or ()]
 
-    def frozen(self, stage: str) -> bool:
-        """Whether a stage has a cutover point."""
-        return bool(self._get(f"cutover/{stage}"))
+    def frozen_at(self, stage: str) -> float | None:
+        """When the latest cutover point of a stage was frozen; None where it has none."""
+        kept = self._get(f"cutover/{stage}")
+        return kept[-1]["at"] if kept else None
 
     def freeze(self, stage: str, offsets: Offsets, run_id: str, now: float) -> CutoverPoint:
         """Record the next point of a stage; the former ones stay."""
@@ -89,14 +90,20 @@ class Pass:
         self._set(f"cutover/{stage}", [p.to_json() for p in (*former, point)])
         return point
 
-    def latest_points(self, stages: Iterable[str]) -> dict[TopicPartition, int]:
-        """The last frozen offset of every partition of these stages. KeyError for a stage without a point."""
+    def latest_points(self, stages: Iterable[str], topics: Collection[str] | None = None) -> dict[TopicPartition, int]:
+        """The last frozen offset of every partition of these stages, or of these topics of them.
+
+        KeyError for a stage without a point.
+        """
         found: dict[TopicPartition, int] = {}
         for stage in stages:
             kept = self._get(f"cutover/{stage}")
             if not kept:
                 raise KeyError(stage)
-            found |= from_json(kept[-1]["offsets"])
+            offsets = kept[-1]["offsets"]
+            if topics is not None:
+                offsets = {text: at for text, at in offsets.items() if text.rpartition("/")[0] in topics}
+            found |= from_json(offsets)
         return found
 
     # -- services
@@ -228,7 +235,7 @@ class WayBack(Pass):
         return self._points_there() if key == "target_starts" else super().note_offsets(key)
 
     def _points_there(self) -> dict[TopicPartition, int]:
-        return self._there.latest_points(stage for stage in self._stages if self._there.frozen(stage))
+        return self._there.latest_points(stage for stage in self._stages if self._there.frozen_at(stage) is not None)
 
 
 def current_pass(records: Records) -> Pass:
@@ -262,9 +269,12 @@ class _ByGroup(Mapping[str, dict[TopicPartition, int]]):
 
     def __init__(self, data: Mapping[str, Mapping[str, int]]) -> None:
         self._data = data
+        self._read: dict[str, dict[TopicPartition, int]] = {}
 
     def __getitem__(self, group: str) -> dict[TopicPartition, int]:
-        return from_json(self._data[group])
+        if group not in self._read:
+            self._read[group] = from_json(self._data[group])
+        return self._read[group]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._data)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from kafka_migration.errors import StragglerFound
-from kafka_migration.offsets import OffsetRange, TopicPartition, Which, by_topic, of_topics, read_offsets
+from kafka_migration.offsets import OffsetRange, TopicPartition, Which, read_offsets
 from kafka_migration.passes import CutoverPoint, Pass
 from kafka_migration.run import Run
 from kafka_migration.sides import Side
@@ -47,8 +47,7 @@ def find_stragglers(
     """
     if writers_return(run):
         return []
-    frozen = current.latest_points(stage for stage in stages if current.frozen(stage))
-    points = frozen if topics is None else of_topics(by_topic(frozen), topics)
+    points = current.latest_points((stage for stage in stages if current.frozen_at(stage) is not None), topics)
     ends = read_offsets(run.clusters.origin, points, Which.END)
     past = [OffsetRange(tp, points[tp], end) for tp, end in ends.items() if end > points[tp]]
     seen = count_visible(run.clusters.origin, past)

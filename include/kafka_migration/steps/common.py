@@ -84,7 +84,7 @@ def topics_of_stage(run: Run, current: Pass, stage: str) -> list[str]:
 def points_for(run: Run, current: Pass, *services: Service) -> dict[str, dict[TopicPartition, int]]:
     """By group of these services: the latest cutover point of every partition of the topics they read with it."""
     stages = stages_read(run, services)
-    frozen = {stage for stage in stages if current.frozen(stage)}
+    frozen = {stage for stage in stages if current.frozen_at(stage) is not None}
     unfrozen = sorted(stage for stage in stages - frozen if not _stays(run, stage))
     if unfrozen:
         raise Refused(
@@ -92,7 +92,8 @@ def points_for(run: Run, current: Pass, *services: Service) -> dict[str, dict[To
             f" {', '.join(unfrozen)}): run the task `cutover` of that stage first. A task that was marked as success by"
             " hand has recorded nothing."
         )
-    latest = by_topic(current.latest_points(sorted(frozen)))
+    read = {topic for service in services for topic in service.reads}
+    latest = by_topic(current.latest_points(sorted(frozen), read))
     found: dict[str, dict[TopicPartition, int]] = {}
     for consumes in (consumes for service in services for consumes in service.consumes):
         found.setdefault(consumes.group, {}).update(of_topics(latest, consumes.topics))

@@ -168,7 +168,7 @@ def _idle_since(run: Run, current: Pass, service: Service) -> float:
         idle = [since for group in writer.groups if (since := current.idle_since(group)) is not None]
         left = current.leaving_since(writer.name)
         done += [max(idle)] if idle else [left] if left is not None else []
-    frozen = [found[-1].at for stage in stages_read(run, [service]) if (found := current.points(stage))]
+    frozen = [at for stage in stages_read(run, [service]) if (at := current.frozen_at(stage)) is not None]
     return max(done or frozen, default=run.now())
 
 
