@@ -34,6 +34,7 @@ class Size:
     """How many partitions there are; all else follows. Each topic has ten, each group reads two topics."""
 
     partitions: int
+    most_services: int = MOST_SERVICES
 
     @property
     def topics(self) -> int:
@@ -45,7 +46,7 @@ class Size:
 
     @property
     def services(self) -> int:
-        return max(2, min(MOST_SERVICES, self.groups))
+        return max(2, min(self.most_services, self.groups))
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,9 @@ class Bare:
         raise BenchmarkFailed(f"not all of {len(topics)} topics were to be seen after {_WITHIN:.0f} s")
 
     def fill(self, partitions: Sequence[tuple[str, int]], each: int) -> None:
-        producer = Producer({"bootstrap.servers": self._servers, "linger.ms": 50}, logger=silent_logger())
+        producer = Producer(
+            {"bootstrap.servers": self._servers, "linger.ms": 50, "enable.idempotence": True}, logger=silent_logger()
+        )
         for number in range(each):
             for topic, partition in partitions:
                 while True:
@@ -188,26 +191,6 @@ class Bare:
             for group in groups
         }
         return {group: future.result(_WITHIN).topic_partitions for group, future in asked.items()}
-
-    def await_leaders(self, partitions: Sequence[tuple[str, int]]) -> None:
-        """Leaders of new topics are refused for a moment, though metadata names them."""
-        deadline = time.monotonic() + _WITHIN
-        left = list(partitions)
-        while left:
-            asked = [
-                (one, future)
-                for some in batched_by(left, _PARTITIONS_A_REQUEST)
-                for one, future in zip(some, self._ends(some), strict=True)
-            ]
-            left = [one for one, future in asked if future.exception(_WITHIN) is not None]
-            if left and time.monotonic() > deadline:
-                raise BenchmarkFailed(f"{len(left)} partitions have no leader after {_WITHIN:.0f} s")
-            time.sleep(0.1 if left else 0)
-
-    def _ends(self, partitions: Sequence[tuple[str, int]]) -> Iterable[Future[Any]]:
-        wanted = {KafkaTopicPartition(*one): OffsetSpec.latest() for one in partitions}
-        answers: Iterable[Future[Any]] = self._admin.list_offsets(wanted, request_timeout=_WITHIN).values()
-        return answers
 
     def offsets(
         self, partitions: Sequence[tuple[str, int]], *specs: OffsetSpec, isolation: IsolationLevel | None = None
@@ -252,7 +235,7 @@ class Bare:
         consumer.assign([KafkaTopicPartition(*where, start) for where, start in there.items()])
         left, deadline = sum(end - start for start in there.values()), time.monotonic() + _WITHIN
         while left > 0 and time.monotonic() < deadline:
-            left -= len(consumer.consume(1, 0.5) + consumer.consume(1000, 0))
+            left -= sum(message.error() is None for message in consumer.consume(1, 0.5) + consumer.consume(1000, 0))
         consumer.close()
         if left:
             raise BenchmarkFailed(f"{left:,} messages were not read")

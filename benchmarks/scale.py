@@ -96,7 +96,6 @@ def measure(pair: Pair, many: Many, rounds: int = _ROUNDS) -> Measured:
 
     # The source is made by the bare client: that is what creating topics and setting offsets takes without the product.
     created = _timed(lambda: source.create(many.topics))
-    source.await_leaders(many.partitions)
     source.fill(many.partitions, many.messages)
     set_offsets = _timed(lambda: source.commit(many.commits(many.messages, many.behind)))
 
@@ -111,7 +110,7 @@ def measure(pair: Pair, many: Many, rounds: int = _ROUNDS) -> Measured:
     found.bare[CREATE] = created + 2 * described
     step.act(CREATE, topics.create)
 
-    target.await_leaders(many.partitions)
+    step.act(SEEDS, seeds.seed)
     read = _timed(
         lambda: (
             source.offsets(many.partitions, *ends.values()),
@@ -121,7 +120,6 @@ def measure(pair: Pair, many: Many, rounds: int = _ROUNDS) -> Measured:
         )
     )
     found.bare[SEEDS] = read + set_offsets
-    step.act(SEEDS, seeds.seed)
 
     found.bare[PARITY] = 2 * described
     step.act(PARITY, topics.parity)
