@@ -21,9 +21,10 @@ from confluent_kafka.admin import OffsetSpec
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import group_command
+from benchmarks import group_command, picture
 from benchmarks.many import Bare, Many, Size
 from benchmarks.pair import BenchmarkFailed, Pair, two_clusters
+from demo import paths
 from kafka_migration.clusters.client import Clusters
 from kafka_migration.plan.graph import FIRST_STAGE
 from kafka_migration.plan.load import load_plan
@@ -53,6 +54,7 @@ LAG = "lag of all groups"
 LAG_AGAIN = "the same, nothing new"
 SETTLED = "drain settled"
 COVERAGE = "coverage counted, judged"
+_DRAWN = (PREFLIGHT, CREATE, SEEDS, LAG, COVERAGE)
 COMMAND = "kafka-consumer-groups"
 STEPS = (PLAN, PREFLIGHT, CREATE, SEEDS, PARITY, CUTOVER, PREPARED, LAG, LAG_AGAIN, SETTLED, COVERAGE)
 
@@ -79,6 +81,11 @@ def run(console: Console, scale: float = 1.0) -> None:
         console.print(f"  {partitions:,} partitions measured")
     console.print(_table(found))
     console.print(_lag_line(found[-1]))
+    # A whole run draws the picture of the documentation; any other one beside what the demo writes.
+    pictures = paths.checkout() / "docs" / "pictures" if scale == 1 else paths.state_folder()
+    file = pictures / "scale.svg"
+    picture.draw(_lines(found), file)
+    console.print(f"the picture is {file}", soft_wrap=True)
 
 
 def sizes(scale: float) -> list[int]:
@@ -270,6 +277,13 @@ def _table(found: list[Measured]) -> Table:
         table.add_row(name, *(_cell(one, name) for one in found))
     table.add_row(COMMAND, *(f"{one.command:.2f} (Java {one.java:.2f})" for one in found))
     return table
+
+
+def _lines(found: list[Measured]) -> picture.Lines:
+    drawn = {name: [one.seconds[name] for one in found] for name in _DRAWN}
+    compared = {f"{COMMAND}, of all groups": [one.command for one in found]}
+    sizes = [one.size.partitions for one in found]
+    return picture.Lines(sizes, drawn, compared, "partitions", "Seconds of each step of a migration")
 
 
 def _cell(one: Measured, name: str) -> str:
