@@ -148,7 +148,7 @@ def measure(pair: Pair, many: Many, rounds: int = _ROUNDS) -> Measured:
         again.append(seconds)
         described_lag = group_command.describe_all_groups(pair.source.bootstrap_servers)
         own.append(described_lag.seconds)
-        _same_lag(many, _lag_of(looks), described_lag.lag)
+        same_lag(many, _lag_of(looks), described_lag.lag)
     found.seconds[LAG], found.seconds[LAG_AGAIN] = min(lag), min(again)
     found.bare[LAG] = found.bare[LAG_AGAIN] = min(bare)
     found.command = min(own)
@@ -210,7 +210,8 @@ def _lag_of(looks: Mapping[str, Look]) -> dict[str, int]:
     return {group: samples[-1][1] for look in looks.values() for group, samples in look.memory["samples"].items()}
 
 
-def _same_lag(many: Many, own: Mapping[str, int], kafkas: Mapping[str, int]) -> None:
+def same_lag(many: Many, own: Mapping[str, int], kafkas: Mapping[str, int]) -> None:
+    """Raises `BenchmarkFailed` where one of them does not tell the lag that was made."""
     for whose, lag in (("this product", own), ("Kafka's own tool", kafkas)):
         differing = [group for group in many.lag if lag.get(group) != many.lag[group]]
         if differing or len(lag) != len(many.lag):

@@ -47,7 +47,8 @@ class Reader:
 
     `commits`: its committed offsets. `begins`: where it began to read when the migration did: its commit of that time,
     else where `auto.offset.reset` sent it; anything below is not its concern. `proven`: up to where it was found before
-    to have nothing visible left; `moving`: partitions whose commit is on its way, not worth a read now.
+    to have nothing visible left; `moving`: partitions whose commit is on its way, not worth a read now; `behind`: what
+    it had to read next where it was seen just now to have something left: while that is the same it still has.
     """
 
     group: str
@@ -56,6 +57,7 @@ class Reader:
     begins: Offsets = field(default_factory=dict)
     proven: Offsets = field(default_factory=dict)
     moving: frozenset[TopicPartition] = frozenset()
+    behind: Offsets = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,7 @@ def judge(cluster: Cluster, readers: list[Reader], log_starts: Offsets) -> dict[
                 verdicts[where] = Drain.EXPIRED
             elif nexts[where] >= point:
                 verdicts[where] = Drain.DRAINED
-            elif tp in reader.moving:
+            elif tp in reader.moving or reader.behind.get(tp) == nexts[where]:
                 verdicts[where] = Drain.BEHIND
             else:
                 unsure[tp][reader.group] = nexts[where]

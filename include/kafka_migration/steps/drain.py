@@ -22,6 +22,7 @@ from kafka_migration.waiting import Look, Outcome
 
 _WORTH_READING = 1000  # offsets left at which a group on its way is looked at by reading, not by arithmetic
 _SAMPLES = 240  # kept for the picture of the drain; halved when full, so that memory stays flat
+_READ_AGAIN = 60.0  # seconds after which one that has not moved is looked at by reading again: it may be compacted away
 _RATE_OVER = 10.0  # seconds over which the rate is taken
 
 
@@ -91,9 +92,12 @@ class DrainStep:
                 f"the {clusters.heading.other} has grown past the cutover point: {some(passed)}",
             )
         commits = committed(clusters.origin, points)
-        readers = [_reader(group, brief, points[group], commits[group], memory) for group in points]
+        read = memory.get("read", {})
+        fresh = read.get("behind", {}) if now - read.get("at", now) < _READ_AGAIN else {}
+        readers = [_reader(group, brief, points[group], commits[group], memory, fresh) for group in points]
         positions = judge(clusters.origin, readers, offsets[Which.START])
         kept = _remember(memory, positions, commits, offsets[Which.START], now, brief["idle_since"])
+        kept["read"] = {"at": read["at"] if fresh else now, "behind": _behind(positions, readers)}
         lines = tuple(_line(clusters, group, at, kept, now) for group, at in positions.items())
         expired = [
             f"group {group}, {p.partition}: offsets {p.next if p.committed is None else p.committed:,} to"
@@ -206,6 +210,7 @@ def _reader(
     points: Mapping[TopicPartition, int],
     commits: Mapping[TopicPartition, int],
     memory: Mapping[str, Any],
+    behind: Mapping[str, Mapping[str, int]],
 ) -> Reader:
     of = brief["groups"][group]
     before = from_json(memory.get("commits", {}).get(group, {}))
@@ -215,7 +220,20 @@ def _reader(
         if tp in commits and commits[tp] > before.get(tp, commits[tp]) and point - commits[tp] > _WORTH_READING
     )
     proven = Proof.from_json(of["proven"]).reaches(commits) if of["proven"] else {}
-    return Reader(group, points, commits, from_json(of["begins"]), proven, moving)
+    return Reader(group, points, commits, from_json(of["begins"]), proven, moving, from_json(behind.get(group, {})))
+
+
+def _behind(
+    positions: Mapping[str, Mapping[TopicPartition, Position]], readers: Iterable[Reader]
+) -> dict[str, dict[str, int]]:
+    """By group what it has to read next, of the partitions where something was seen that is left."""
+    seen = (Drain.BEHIND, Drain.NO_COMMIT)
+    found: dict[str, dict[str, int]] = {}
+    for reader in readers:
+        at = positions[reader.group]
+        left = {tp: p.next for tp, p in at.items() if p.verdict in seen and tp not in reader.moving}
+        found[reader.group] = to_json(left)
+    return found
 
 
 def _remember(
