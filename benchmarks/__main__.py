@@ -21,6 +21,9 @@ BENCHMARKS = {
     "verification": "seconds and memory of a verification: many partitions, little that is new",
     "handover": "seconds to compute and prove where 100 groups go on in 100 partitions",
     "standstill": "seconds that a producer stands still in mirror_first, whatever is stored",
+    "scale": "seconds of each step from 10 to 10,000 partitions, beside what the brokers take",
+    "parsing": "seconds in which Airflow's DAG processor reads 100 plans",
+    "waits": "200 services that drain at once: worker slots, the triggerer, and who goes on when",
     "first_record": "seconds from a mirror's creation or start to the first message on the target",
 }
 _UNSCALED = ("migration",)  # its shop is as large as it is

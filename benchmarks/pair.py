@@ -64,11 +64,11 @@ class Pair:
 
 
 @contextlib.contextmanager
-def two_clusters() -> Iterator[Pair]:
-    """A source and a target of one broker each; they go with all that is on them."""
+def two_clusters(heap: str = "384m") -> Iterator[Pair]:
+    """A source and a target of one broker each, with that much heap; they go with all that is on them."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kafka-migration-bench-")))
-        both = [KafkaCluster(side.value, folder / side.value, settings=_FREED_AT_ONCE) for side in Side]
+        both = [KafkaCluster(side.value, folder / side.value, settings=_FREED_AT_ONCE, heap=heap) for side in Side]
         with ThreadPoolExecutor(len(both)) as pool:
             for future in [pool.submit(stack.enter_context, one) for one in both]:
                 future.result()

@@ -8,7 +8,7 @@ finished, a migration opens the next one.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -50,17 +50,17 @@ class Pass:
     # -- seeds and beginnings: written by the step that seeds, once
 
     @property
-    def seeds(self) -> dict[str, dict[TopicPartition, int]]:
+    def seeds(self) -> Mapping[str, dict[TopicPartition, int]]:
         """By group: the offset set on the target."""
-        return _groups(self._get("seeds"))
+        return _ByGroup(self._get("seeds") or {})
 
     def keep_seeds(self, value: Mapping[str, Offsets]) -> None:
         self._set("seeds", {group: to_json(offsets) for group, offsets in value.items()})
 
     @property
-    def begins(self) -> dict[str, dict[TopicPartition, int]]:
+    def begins(self) -> Mapping[str, dict[TopicPartition, int]]:
         """By group: from where it had still to read on the source when the pass began."""
-        return _groups(self._get("begins"))
+        return _ByGroup(self._get("begins") or {})
 
     def keep_begins(self, value: Mapping[str, Offsets]) -> None:
         self._set("begins", {group: to_json(offsets) for group, offsets in value.items()})
@@ -78,6 +78,11 @@ class Pass:
     def points(self, stage: str) -> list[CutoverPoint]:
         return [CutoverPoint.from_json(point) for point in self._get(f"cutover/{stage}") or ()]
 
+    def frozen_at(self, stage: str) -> float | None:
+        """When the latest cutover point of a stage was frozen; None where it has none."""
+        kept = self._get(f"cutover/{stage}")
+        return kept[-1]["at"] if kept else None
+
     def freeze(self, stage: str, offsets: Offsets, run_id: str, now: float) -> CutoverPoint:
         """Record the next point of a stage; the former ones stay."""
         former = self.points(stage)
@@ -85,14 +90,20 @@ class Pass:
         self._set(f"cutover/{stage}", [p.to_json() for p in (*former, point)])
         return point
 
-    def latest_points(self, stages: Iterable[str]) -> dict[TopicPartition, int]:
-        """The last frozen offset of every partition of these stages. KeyError for a stage without a point."""
+    def latest_points(self, stages: Iterable[str], topics: Collection[str] | None = None) -> dict[TopicPartition, int]:
+        """The last frozen offset of every partition of these stages, or of these topics of them.
+
+        KeyError for a stage without a point.
+        """
         found: dict[TopicPartition, int] = {}
         for stage in stages:
-            points = self.points(stage)
-            if not points:
+            kept = self._get(f"cutover/{stage}")
+            if not kept:
                 raise KeyError(stage)
-            found |= points[-1].offsets
+            offsets = kept[-1]["offsets"]
+            if topics is not None:
+                offsets = {text: at for text, at in offsets.items() if text.rpartition("/")[0] in topics}
+            found |= from_json(offsets)
         return found
 
     # -- services
@@ -199,7 +210,7 @@ class WayBack(Pass):
         return frozenset(super().note("stays") or ())
 
     @property
-    def seeds(self) -> dict[str, dict[TopicPartition, int]]:
+    def seeds(self) -> Mapping[str, dict[TopicPartition, int]]:
         points = self._points_there()
         stayed = {group for name in self.stays for group in self._plan.service(name).groups}
         seeded = self._there.seeds
@@ -210,7 +221,7 @@ class WayBack(Pass):
         }
 
     @property
-    def begins(self) -> dict[str, dict[TopicPartition, int]]:
+    def begins(self) -> Mapping[str, dict[TopicPartition, int]]:
         starts, seeds = self._there.note_offsets("target_starts"), self._there.seeds
         return {
             group: {tp: seeds.get(group, {}).get(tp, starts.get(tp, 0)) for tp in begins}
@@ -224,7 +235,7 @@ class WayBack(Pass):
         return self._points_there() if key == "target_starts" else super().note_offsets(key)
 
     def _points_there(self) -> dict[TopicPartition, int]:
-        return self._there.latest_points(stage for stage in self._stages if self._there.points(stage))
+        return self._there.latest_points(stage for stage in self._stages if self._there.frozen_at(stage) is not None)
 
 
 def current_pass(records: Records) -> Pass:
@@ -253,8 +264,23 @@ def when(at: float | None = None) -> str:
     return datetime.fromtimestamp(time.time() if at is None else at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def _groups(data: Mapping[str, Mapping[str, int]] | None) -> dict[str, dict[TopicPartition, int]]:
-    return {group: from_json(offsets) for group, offsets in (data or {}).items()}
+class _ByGroup(Mapping[str, dict[TopicPartition, int]]):
+    """Recorded offsets by group. Each is read when it is asked for: a task of one service needs few of very many."""
+
+    def __init__(self, data: Mapping[str, Mapping[str, int]]) -> None:
+        self._data = data
+        self._read: dict[str, dict[TopicPartition, int]] = {}
+
+    def __getitem__(self, group: str) -> dict[TopicPartition, int]:
+        if group not in self._read:
+            self._read[group] = from_json(self._data[group])
+        return self._read[group]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._data)
+
+    def __len__(self) -> int:
+        return len(self._data)
 
 
 def some(items: Sequence[object], most: int = 5) -> str:

@@ -6,7 +6,7 @@ group will never read them: that is an error which names the range and the group
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from kafka_migration.errors import StragglerFound
@@ -36,14 +36,18 @@ class Straggler:
         return f"{self.partition}: {self.count:,} message(s) from offset {self.first:,}, past the point {self.point:,}"
 
 
-def find_stragglers(run: Run, current: Pass, stages: Iterable[str]) -> list[Straggler]:
+def find_stragglers(
+    run: Run, current: Pass, stages: Iterable[str], topics: Collection[str] | None = None
+) -> list[Straggler]:
     """Read the ends of these stages' topics again and look at what lies past their points, where there is one yet.
+
+    `topics`: those of them that are looked at; all by default.
 
     None once a rollback has begun to move the writers back: what they write then is meant to be there.
     """
     if writers_return(run):
         return []
-    points = current.latest_points(stage for stage in stages if current.points(stage))
+    points = current.latest_points((stage for stage in stages if current.frozen_at(stage) is not None), topics)
     ends = read_offsets(run.clusters.origin, points, Which.END)
     past = [OffsetRange(tp, points[tp], end) for tp, end in ends.items() if end > points[tp]]
     seen = count_visible(run.clusters.origin, past)

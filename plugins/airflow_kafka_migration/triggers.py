@@ -53,6 +53,11 @@ class WaitTrigger(BaseTrigger):
     dwell: ClassVar[float] = 6.0
     """Seconds in which no event is fired."""
 
+    looks: ClassVar[float] = 50.0
+    """Looks a second that all triggers of a process take together, at most: with many, each looks more seldom."""
+
+    _watching: ClassVar[int] = 0
+
     def __init__(
         self,
         step: str,
@@ -90,6 +95,14 @@ class WaitTrigger(BaseTrigger):
         )
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
+        WaitTrigger._watching += 1
+        try:
+            async for event in self._watch():
+                yield event
+        finally:
+            WaitTrigger._watching -= 1
+
+    async def _watch(self) -> AsyncIterator[TriggerEvent]:
         may_fire = time.monotonic() + self.dwell
         progress = Progress(self.log.info)
         memory: Mapping[str, Any] = self.memory
@@ -109,7 +122,8 @@ class WaitTrigger(BaseTrigger):
             if status != "waiting" and left <= 0:
                 yield WaitEvent(payload={"status": status, "brief": self.brief, "memory": dict(memory)})
                 return
-            await asyncio.sleep(self.poll if left <= 0 else min(self.poll, left))
+            pause = max(self.poll, self._watching / self.looks)
+            await asyncio.sleep(pause if left <= 0 else min(pause, left))
 
     def _open(self) -> Watch:
         from airflow_kafka_migration.hooks import open_workers

@@ -150,6 +150,19 @@ class TestTrigger:
         assert event["brief"] == {"left": 1_000_000}
         assert event["memory"]["left"] < 1_000_000
 
+    def test_many_triggers_of_one_process_look_more_seldom(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Or they would take all the time of the one process that they run in."""
+        monkeypatch.setattr(WaitTrigger, "dwell", 0.0)
+        monkeypatch.setattr(WaitTrigger, "looks", 20.0)
+        steps.countdown.reset(left=1_000_000)
+
+        async def together() -> None:
+            deadline = time.time() + 1.5
+            await asyncio.gather(*(anext(trigger(deadline=deadline).run()) for _ in range(10)))
+
+        asyncio.run(asyncio.wait_for(together(), 30))
+        assert steps.countdown.looks <= 20 * 1.5 + 2 * 10
+
     def test_triggers_of_one_process_share_their_clients(self) -> None:
         (_, one), (_, other) = trigger()._open(), trigger()._open()
         assert one.source is other.source

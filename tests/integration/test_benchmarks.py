@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from benchmarks import content, copying, first_record, handover, standstill, verification
-from benchmarks.pair import BenchmarkFailed, Pair, check_count
+from benchmarks import content, copying, first_record, handover, scale, standstill, verification
+from benchmarks.many import Many, Size
+from benchmarks.pair import BenchmarkFailed, Pair, check_count, two_clusters
 from rich.console import Console
 from tests.conftest import RunningCluster
 
@@ -71,3 +72,20 @@ def test_first_message_is_waited_for_each_time(pair: Pair, connect: Connect) -> 
     found = first_record.measure(pair, connect, 1)
     assert all(0 < seconds < 60 for (seconds,) in found.values())
     assert len(found) == 3
+
+
+def test_every_step_is_timed_and_the_lag_is_that_of_kafkas_own_tool() -> None:
+    """On clusters of its own: the tool tells of all groups that there are."""
+    with two_clusters() as fresh:
+        found = scale.measure(fresh, Many(Size(20)), 1)
+    assert set(found.seconds) == set(scale.STEPS)
+    assert min(found.seconds.values()) > 0
+    assert 0 < found.java < found.command
+
+
+def test_lag_that_is_not_kafkas_own_is_no_measurement() -> None:
+    many = Many(Size(20))
+    scale.same_lag(many, many.lag, many.lag)
+    for other in ({**many.lag, "group-0001": 4}, {"group-0000": 3}, {**many.lag, "group-0002": 3}):
+        with pytest.raises(BenchmarkFailed, match="Kafka's own tool tells of"):
+            scale.same_lag(many, many.lag, other)

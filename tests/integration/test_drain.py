@@ -10,10 +10,13 @@ from tests.conftest import RunningCluster
 from tests.integration.workbench import Workbench, compacting_settings, eventually
 
 from demo.kafka import KafkaCluster
+from kafka_migration.clusters.client import Cluster, Clusters
 from kafka_migration.clusters.protocol import speak
 from kafka_migration.groups.commits import committed, set_commits
 from kafka_migration.groups.drain import Drain, Position, Proof, Reader, judge
-from kafka_migration.offsets import TopicPartition, Which, read_offsets, read_several
+from kafka_migration.offsets import TopicPartition, Which, read_offsets, read_several, to_json
+from kafka_migration.steps.drain import drained
+from kafka_migration.waiting import Outcome
 
 
 @pytest.fixture(scope="module")
@@ -351,3 +354,30 @@ def test_real_groups_at_real_positions_are_judged_from_what_the_broker_tells(ben
         "slow": [Drain.DRAINED, Drain.BEHIND],
         "fresh": [Drain.NO_COMMIT, Drain.NO_COMMIT],
     }
+
+
+def test_group_that_has_not_moved_is_not_read_for_again_until_a_minute_has_passed(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With many groups waiting, reading for each at every look would be most of the work."""
+    [tp] = bench.topic("not-read-again")
+    bench.write(tp, 10)
+    group = f"waits-{tp.topic}"
+    set_commits(bench.cluster, {group: {tp: 9}})
+    of = {"points": to_json({tp: 10}), "begins": {}, "proven": None, "reset": None}
+    brief = {"service": "one", "switched": False, "growing": False, "idle_since": 0.0, "groups": {group: of}}
+    clusters = Clusters(bench.cluster, bench.cluster)
+    first = drained.look(clusters, brief, {}, 1000.0)
+    assert first.outcome is Outcome.WAITING
+
+    def read(*args: object) -> None:
+        raise AssertionError("read again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Cluster, "reader", read)
+        again = drained.look(clusters, brief, first.memory, 1059.0)
+        assert again.outcome is Outcome.WAITING
+        with pytest.raises(AssertionError, match="read again"):
+            drained.look(clusters, brief, again.memory, 1060.0)
+    set_commits(bench.cluster, {group: {tp: 10}})
+    assert drained.look(clusters, brief, again.memory, 1059.5).outcome is Outcome.DONE

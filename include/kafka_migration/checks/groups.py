@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 
 from kafka_migration.checks.scene import ClusterScene, Scene
 from kafka_migration.findings import Finding, Status
+from kafka_migration.groups.drain import Drain, read_on
 from kafka_migration.mirror.legs import brought_home
-from kafka_migration.offsets import OffsetRange, TopicPartition, Which
+from kafka_migration.offsets import OffsetRange, TopicPartition, Which, by_topic, of_topics
 from kafka_migration.passes import some
 from kafka_migration.sides import Side
 from kafka_migration.visible import first_visible
@@ -115,8 +117,9 @@ def _commits(scene: Scene) -> Iterable[Finding]:
     plan, source = scene.run.plan, scene.source
     starts, ends = source.offsets[Which.START], source.offsets[Which.END]
     never: dict[str, list[TopicPartition]] = {}
+    known = by_topic(ends)
     for group, consumes in plan.groups.items():
-        partitions = [tp for tp in ends if tp.topic in consumes.topics]
+        partitions = list(of_topics(known, consumes.topics))
         commits = source.commits.get(group, {})
         described = source.groups.get(group)
         if not any(tp in commits for tp in partitions) and not (described and described.active):
@@ -186,17 +189,18 @@ def _unread_on_target(scene: Scene) -> Iterable[Finding]:
     What the last rollback has brought home it reads on the source.
     """
     ends, starts = scene.target.offsets[Which.END], scene.target.offsets[Which.START]
-    home = brought_home(scene.run.records)
+    home, known = brought_home(scene.run.records), by_topic(ends)
+    stands: dict[TopicPartition, dict[str, int]] = defaultdict(dict)
     for group, consumes in scene.run.plan.groups.items():
         commits = scene.target.commits.get(group, {})
-        ranges = [
-            OffsetRange(tp, max(commits[tp], starts[tp], home.get(tp, 0)), ends[tp])
-            for tp in ends
-            if tp.topic in consumes.topics and tp in commits
-        ]
-        seen = first_visible(scene.run.clusters.target, ranges)
-        unread = sorted(tp for tp, found in seen.items() if found.first is not None or not found.complete)
-        if unread:
+        for tp in of_topics(known, consumes.topics).keys() & commits.keys():
+            stands[tp][group] = max(commits[tp], starts[tp], home.get(tp, 0))
+    verdicts = read_on(scene.run.clusters.target, ends, stands)
+    left: dict[str, list[TopicPartition]] = defaultdict(list)
+    for group, tp in sorted(where for where, verdict in verdicts.items() if verdict is not Drain.DRAINED):
+        left[group].append(tp)
+    for group in scene.run.plan.groups:
+        if unread := left.get(group):
             yield Finding(
                 f"target-unread/{group}",
                 Status.FAIL,

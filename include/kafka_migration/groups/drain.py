@@ -47,7 +47,8 @@ class Reader:
 
     `commits`: its committed offsets. `begins`: where it began to read when the migration did: its commit of that time,
     else where `auto.offset.reset` sent it; anything below is not its concern. `proven`: up to where it was found before
-    to have nothing visible left; `moving`: partitions whose commit is on its way, not worth a read now.
+    to have nothing visible left; `moving`: partitions whose commit is on its way, not worth a read now; `behind`: what
+    it had to read next where it was seen just now to have something left: while that is the same it still has.
     """
 
     group: str
@@ -56,6 +57,7 @@ class Reader:
     begins: Offsets = field(default_factory=dict)
     proven: Offsets = field(default_factory=dict)
     moving: frozenset[TopicPartition] = frozenset()
+    behind: Offsets = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -135,11 +137,11 @@ def judge(cluster: Cluster, readers: list[Reader], log_starts: Offsets) -> dict[
                 verdicts[where] = Drain.EXPIRED
             elif nexts[where] >= point:
                 verdicts[where] = Drain.DRAINED
-            elif tp in reader.moving:
+            elif tp in reader.moving or reader.behind.get(tp) == nexts[where]:
                 verdicts[where] = Drain.BEHIND
             else:
                 unsure[tp][reader.group] = nexts[where]
-    verdicts |= _by_reading(cluster, _one_point_each(readers), unsure)
+    verdicts |= read_on(cluster, _one_point_each(readers), unsure)
     found: dict[str, dict[TopicPartition, Position]] = {reader.group: {} for reader in readers}
     for reader in readers:
         for tp, point in reader.points.items():
@@ -161,16 +163,17 @@ def _one_point_each(readers: list[Reader]) -> dict[TopicPartition, int]:
     return points
 
 
-def _by_reading(
-    cluster: Cluster, points: Offsets, unsure: Mapping[TopicPartition, Mapping[str, int]]
+def read_on(
+    cluster: Cluster, points: Offsets, stands: Mapping[TopicPartition, Mapping[str, int]]
 ) -> dict[tuple[str, TopicPartition], Drain]:
-    """Read from the highest position of each partition first: a message there is owed to every group before it too.
+    """By group and partition, whether something is visible from where the group stands up to the partition's point.
 
+    Read from the highest position of each partition first: a message there is owed to every group before it too.
     So one read answers for all that are behind, however many groups stand at however many positions. Where nothing was
     found, the next lower position is read up to the one before, and what is unanswered keeps that one's verdict.
     """
     verdicts: dict[tuple[str, TopicPartition], Drain] = {}
-    left = {tp: dict(groups) for tp, groups in unsure.items()}
+    left = {tp: dict(groups) for tp, groups in stands.items()}
     ends = {tp: points[tp] for tp in left}
     nothing_to: dict[TopicPartition, Drain] = {}
     while left:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from kafka_migration.clusters.client import Cluster
 from kafka_migration.groups.commits import committed, set_commits
-from kafka_migration.offsets import Offsets, TopicPartition
+from kafka_migration.offsets import Offsets, TopicPartition, by_topic, of_topics
 
 
 def missing_seeds(seeds: Mapping[str, Offsets], now: Mapping[str, Offsets]) -> dict[str, dict[TopicPartition, int]]:
@@ -31,4 +31,5 @@ def plant(cluster: Cluster, seeds: Mapping[str, Offsets]) -> dict[str, dict[Topi
 
 def at_ends(groups: Mapping[str, Iterable[str]], ends: Offsets) -> dict[str, dict[TopicPartition, int]]:
     """The seed of every group (group to its topics): the end offset of each partition of its topics."""
-    return {group: {tp: end for tp, end in ends.items() if tp.topic in set(topics)} for group, topics in groups.items()}
+    known = by_topic(ends)
+    return {group: of_topics(known, topics) for group, topics in groups.items()}

@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from yaml import SafeLoader as _SafeLoader
 else:  # libyaml's parser where PyYAML was built with it: many times faster, the same answers
     _SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+_KEPT = 1000  # plans
 
 
 @dataclass(frozen=True)
@@ -113,8 +116,12 @@ def load_plan(file: Path) -> LoadedPlan:
     return parse_plan(text, file)
 
 
+@lru_cache(maxsize=_KEPT)
 def parse_plan(text: str, file: Path) -> LoadedPlan:
-    """The plan in `text`, which came from `file`. Raises `PlanError`."""
+    """The plan in `text`, which came from `file`. Raises `PlanError`.
+
+    The same text is read once in a process: a DAG file asks for all plans once for each purpose, a task three times.
+    """
     try:
         data = yaml.load(text, Loader=_UniqueKeys)  # a safe loader
     except yaml.YAMLError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -778,8 +779,8 @@ class Plan(Part):
     def service(self, name: str) -> Service:
         return next(s for s in self.services if s.name == name)
 
-    @property
-    def groups(self) -> dict[str, Consumes]:
+    @cached_property
+    def groups(self) -> Mapping[str, Consumes]:
         """Every group of the plan; where several services share one, their topics together."""
         found: dict[str, Consumes] = {}
         for service in self.services:

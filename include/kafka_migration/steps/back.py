@@ -276,7 +276,7 @@ def _losses(run: Run) -> list[Finding]:
             )
     for service in run.plan.services:
         if service.consumes and not there.switched(service.name) and _all_frozen(run, service):
-            positions = positions_now(run.headed(Side.TARGET), there, service.name)
+            positions = positions_now(run.headed(Side.TARGET), there, [service.name])
             findings += [
                 Finding(
                     f"rollback-expired/{group}-on-source",

@@ -10,8 +10,8 @@ from typing import TypeVar
 from kafka_migration.errors import FindingsFailed, OutsideWindow, Refused, ServiceError
 from kafka_migration.findings import stop_on
 from kafka_migration.groups.describe import describe_groups
-from kafka_migration.offsets import TopicPartition
-from kafka_migration.passes import CutoverPoint, Pass
+from kafka_migration.offsets import TopicPartition, by_topic, of_topics
+from kafka_migration.passes import CutoverPoint, Pass, some
 from kafka_migration.plan.graph import FIRST_STAGE, Graph
 from kafka_migration.plan.model import Consumes, Service
 from kafka_migration.purposes import MIGRATE
@@ -81,20 +81,23 @@ def topics_of_stage(run: Run, current: Pass, stage: str) -> list[str]:
     return [topic for topic in moved_topics(current) if stage_of(run, topic) == stage]
 
 
-def points_for(run: Run, current: Pass, service: Service) -> dict[str, dict[TopicPartition, int]]:
-    """By group of the service: the latest cutover point of every partition of the topics it reads."""
-    stages = stages_read(run, [service])
-    unfrozen = sorted(stage for stage in stages if not current.points(stage) and not _stays(run, stage))
+def points_for(run: Run, current: Pass, *services: Service) -> dict[str, dict[TopicPartition, int]]:
+    """By group of these services: the latest cutover point of every partition of the topics they read with it."""
+    stages = stages_read(run, services)
+    frozen = {stage for stage in stages if current.frozen_at(stage) is not None}
+    unfrozen = sorted(stage for stage in stages - frozen if not _stays(run, stage))
     if unfrozen:
         raise Refused(
-            f"{service.name} reads topics whose cutover point is not frozen yet (stage {', '.join(unfrozen)}): run the"
-            " task `cutover` of that stage first. A task that was marked as success by hand has recorded nothing."
+            f"{some([service.name for service in services])} reads topics whose cutover point is not frozen yet (stage"
+            f" {', '.join(unfrozen)}): run the task `cutover` of that stage first. A task that was marked as success by"
+            " hand has recorded nothing."
         )
-    latest = current.latest_points(stage for stage in stages if current.points(stage))
-    return {
-        consumes.group: {tp: end for tp, end in latest.items() if tp.topic in consumes.topics}
-        for consumes in service.consumes
-    }
+    read = {topic for service in services for topic in service.reads}
+    latest = by_topic(current.latest_points(sorted(frozen), read))
+    found: dict[str, dict[TopicPartition, int]] = {}
+    for consumes in (consumes for service in services for consumes in service.consumes):
+        found.setdefault(consumes.group, {}).update(of_topics(latest, consumes.topics))
+    return found
 
 
 def goes_on_from(current: Pass, group: str) -> dict[TopicPartition, int]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kafka_migration.clusters.client import Clusters
@@ -10,7 +11,7 @@ from kafka_migration.clusters.protocol import speak
 from kafka_migration.errors import Refused
 from kafka_migration.groups.commits import committed
 from kafka_migration.groups.drain import Drain, Position, Proof, Reader, judge
-from kafka_migration.offsets import TopicPartition, Which, from_json, read_several, to_json
+from kafka_migration.offsets import TopicPartition, Which, from_json, in_order, read_several, to_json
 from kafka_migration.passes import Pass, some
 from kafka_migration.plan.model import Service
 from kafka_migration.report import StepReport, Table
@@ -21,6 +22,7 @@ from kafka_migration.waiting import Look, Outcome
 
 _WORTH_READING = 1000  # offsets left at which a group on its way is looked at by reading, not by arithmetic
 _SAMPLES = 240  # kept for the picture of the drain; halved when full, so that memory stays flat
+_READ_AGAIN = 60.0  # seconds after which one that has not moved is looked at by reading again: it may be compacted away
 _RATE_OVER = 10.0  # seconds over which the rate is taken
 
 
@@ -40,13 +42,16 @@ class DrainStep:
         already = current.switched(service.name) is not None
         if not already:
             stages = sorted(stages_read(run, [service]))
-            stragglers = find_stragglers(run, current, stages)
+            # Of its own topics: with many services, each looking at all would be many times the whole. Where there are
+            # some, all are looked for: a point is frozen with every straggler, by whichever service finds one.
+            stragglers = find_stragglers(run, current, stages, service.reads)
             if stragglers:
+                stragglers = find_stragglers(run, current, stages)
                 run.log.warning("messages behind the cutover point:\n%s", "\n".join(f"  {s}" for s in stragglers))
                 for point in settle_stragglers(run, current, stages, stragglers):
                     run.log.warning("cutover point frozen anew: number %d", point.number)
         points = points_for(run, current, service)
-        proven = current.drained(service.name)
+        begins, proven = current.begins, current.drained(service.name)
         return {
             "service": service.name,
             "switched": already,
@@ -55,7 +60,7 @@ class DrainStep:
             "groups": {
                 c.group: {
                     "points": to_json(points[c.group]),
-                    "begins": to_json(current.begins.get(c.group, {})),
+                    "begins": to_json(begins.get(c.group, {})),
                     "proven": proven[c.group].to_json() if c.group in proven else None,
                     "reset": c.auto_offset_reset,
                 }
@@ -87,9 +92,12 @@ class DrainStep:
                 f"the {clusters.heading.other} has grown past the cutover point: {some(passed)}",
             )
         commits = committed(clusters.origin, points)
-        readers = [_reader(group, brief, points[group], commits[group], memory) for group in points]
+        read = memory.get("read", {})
+        fresh = read.get("behind", {}) if now - read.get("at", now) < _READ_AGAIN else {}
+        readers = [_reader(group, brief, points[group], commits[group], memory, fresh) for group in points]
         positions = judge(clusters.origin, readers, offsets[Which.START])
         kept = _remember(memory, positions, commits, offsets[Which.START], now, brief["idle_since"])
+        kept["read"] = {"at": read["at"] if fresh else now, "behind": _behind(positions, readers)}
         lines = tuple(_line(clusters, group, at, kept, now) for group, at in positions.items())
         expired = [
             f"group {group}, {p.partition}: offsets {p.next if p.committed is None else p.committed:,} to"
@@ -119,7 +127,7 @@ class DrainStep:
         if brief["switched"]:
             at = current.switched(name) or {}
             return StepReport(f"{name} had drained and was switched by run {at.get('run_id')}")
-        positions = positions_now(run, current, name)
+        positions = positions_now(run, current, [name])
         behind = [
             f"{g} on {p.partition} ({p.verdict})" for g, at in positions.items() for p in at.values() if not p.drained
         ]
@@ -164,27 +172,22 @@ def _idle_since(run: Run, current: Pass, service: Service) -> float:
         idle = [since for group in writer.groups if (since := current.idle_since(group)) is not None]
         left = current.leaving_since(writer.name)
         done += [max(idle)] if idle else [left] if left is not None else []
-    frozen = [found[-1].at for stage in stages_read(run, [service]) if (found := current.points(stage))]
+    frozen = [at for stage in stages_read(run, [service]) if (at := current.frozen_at(stage)) is not None]
     return max(done or frozen, default=run.now())
 
 
-def positions_now(run: Run, current: Pass, name: str) -> dict[str, dict[TopicPartition, Position]]:
-    """Where the groups of a service stand on the cluster that it leaves."""
-    service = run.plan.service(name)
-    points = points_for(run, current, service)
-    groups = [c.group for c in service.consumes if c.offsets == "group"]
+def positions_now(run: Run, current: Pass, names: Iterable[str]) -> dict[str, dict[TopicPartition, Position]]:
+    """Where the groups of these services stand on the cluster that they leave."""
+    services = [run.plan.service(name) for name in names]
+    points = points_for(run, current, *services)
+    groups = list(dict.fromkeys(c.group for service in services for c in service.consumes if c.offsets == "group"))
     commits = committed(run.clusters.origin, groups)
-    proven = current.drained(name)
-    readers = [
-        Reader(
-            g,
-            points[g],
-            commits[g],
-            current.begins.get(g, {}),
-            proven[g].reaches(commits[g]) if g in proven else {},
-        )
-        for g in groups
-    ]
+    begins = current.begins
+    proven: dict[str, dict[TopicPartition, int]] = defaultdict(dict)
+    for service in services:
+        for group, proof in current.drained(service.name).items():
+            proven[group] |= proof.reaches(commits.get(group, {}))
+    readers = [Reader(g, points[g], commits[g], begins.get(g, {}), proven[g]) for g in groups]
     starts = read_several(run.clusters.origin, {tp for g in groups for tp in points[g]}, (Which.START,))[Which.START]
     return judge(run.clusters.origin, readers, starts)
 
@@ -196,7 +199,7 @@ def positions_table(positions: Mapping[str, Mapping[TopicPartition, Position]]) 
         tuple(
             (group, str(p.partition), p.committed, p.point, max(0, p.point - (p.committed or 0)), p.verdict.value)
             for group, at in sorted(positions.items())
-            for p in sorted(at.values(), key=lambda p: p.partition)
+            for p in sorted(at.values(), key=lambda p: in_order(p.partition))
         ),
     )
 
@@ -207,6 +210,7 @@ def _reader(
     points: Mapping[TopicPartition, int],
     commits: Mapping[TopicPartition, int],
     memory: Mapping[str, Any],
+    behind: Mapping[str, Mapping[str, int]],
 ) -> Reader:
     of = brief["groups"][group]
     before = from_json(memory.get("commits", {}).get(group, {}))
@@ -216,7 +220,20 @@ def _reader(
         if tp in commits and commits[tp] > before.get(tp, commits[tp]) and point - commits[tp] > _WORTH_READING
     )
     proven = Proof.from_json(of["proven"]).reaches(commits) if of["proven"] else {}
-    return Reader(group, points, commits, from_json(of["begins"]), proven, moving)
+    return Reader(group, points, commits, from_json(of["begins"]), proven, moving, from_json(behind.get(group, {})))
+
+
+def _behind(
+    positions: Mapping[str, Mapping[TopicPartition, Position]], readers: Iterable[Reader]
+) -> dict[str, dict[str, int]]:
+    """By group what it has to read next, of the partitions where something was seen that is left."""
+    seen = (Drain.BEHIND, Drain.NO_COMMIT)
+    found: dict[str, dict[str, int]] = {}
+    for reader in readers:
+        at = positions[reader.group]
+        left = {tp: p.next for tp, p in at.items() if p.verdict in seen and tp not in reader.moving}
+        found[reader.group] = to_json(left)
+    return found
 
 
 def _remember(

@@ -14,7 +14,7 @@ from kafka_migration.checks.services import check_services
 from kafka_migration.checks.topics import check_growth, check_topics
 from kafka_migration.checks.ways import check_ways
 from kafka_migration.findings import accept
-from kafka_migration.offsets import TopicPartition, Which, read_offsets
+from kafka_migration.offsets import Which, by_topic, read_offsets
 from kafka_migration.report import StepReport, Table
 from kafka_migration.run import Run
 from kafka_migration.services.controller import Observation
@@ -77,6 +77,7 @@ def _tables(scene: Scene) -> list[Table]:
         )
         for topic in scene.source.topics.values()
     ]
+    partitions = {topic: list(of) for topic, of in by_topic(ends).items()}
     groups = [
         (
             group,
@@ -84,10 +85,12 @@ def _tables(scene: Scene) -> list[Table]:
             described.kind if described else "-",
             len(described.members) if described else 0,
             sum(
-                max(0, ends[tp] - scene.source.commits.get(group, {}).get(tp, starts[tp])) for tp in _read(scene, group)
+                max(0, ends[tp] - scene.source.commits.get(group, {}).get(tp, starts[tp]))
+                for topic in consumes.topics
+                for tp in partitions.get(topic, ())
             ),
         )
-        for group in sorted(scene.run.plan.groups)
+        for group, consumes in sorted(scene.run.plan.groups.items())
     ]
     return [
         Table(
@@ -109,8 +112,3 @@ def _tables(scene: Scene) -> list[Table]:
         placing_table(scene),
         Table("Groups on the source", ("group", "state", "type", "members", "lag in offsets"), tuple(groups)),
     ]
-
-
-def _read(scene: Scene, group: str) -> list[TopicPartition]:
-    topics = scene.run.plan.groups[group].topics
-    return [tp for tp in scene.source.offsets[Which.END] if tp.topic in topics]

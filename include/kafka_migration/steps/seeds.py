@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from kafka_migration.groups.commits import committed
 from kafka_migration.groups.seeds import at_ends, plant
-from kafka_migration.offsets import Offsets, TopicPartition, Which, read_several, to_json
+from kafka_migration.offsets import Offsets, TopicPartition, Which, by_topic, of_topics, read_several, to_json
 from kafka_migration.passes import Pass, open_pass
+from kafka_migration.plan.model import Consumes
 from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import Run
 from kafka_migration.steps.common import check_window, moved_topics
@@ -68,13 +69,15 @@ def _chosen(run: Run, current: Pass) -> dict[str, dict[TopicPartition, int]]:
     target = read_several(run.clusters.destination, partitions_of(run.clusters.destination, topics), (Which.END,))
     source = read_several(run.clusters.origin, partitions_of(run.clusters.origin, topics), (Which.START, Which.END))
     now = committed(run.clusters.origin, run.plan.groups)
+    known, known_begins = current.seeds, current.begins
     seeds = {
-        group: wanted | current.seeds.get(group, {})
+        group: wanted | known.get(group, {})
         for group, wanted in at_ends({g: c.topics for g, c in groups.items()}, target[Which.END]).items()
     }
+    offsets = {which: by_topic(of_all) for which, of_all in source.items()}
     begins = {
-        group: _begin(run, group, now.get(group, {}), source) | current.begins.get(group, {})
-        for group in run.plan.groups
+        group: _begin(consumes, now.get(group, {}), offsets) | known_begins.get(group, {})
+        for group, consumes in run.plan.groups.items()
     }
     uncommitted = current.uncommitted or {
         group: sorted(str(tp) for tp in begins[group] if tp not in now.get(group, {})) for group in begins
@@ -89,16 +92,15 @@ def _chosen(run: Run, current: Pass) -> dict[str, dict[TopicPartition, int]]:
 
 
 def _begin(
-    run: Run, group: str, commits: Offsets, offsets: Mapping[Which, Mapping[TopicPartition, int]]
+    consumes: Consumes, commits: Offsets, offsets: Mapping[Which, Mapping[str, Offsets]]
 ) -> dict[TopicPartition, int]:
-    """Where the group has still to read from: its commit, else where `auto.offset.reset` sends it."""
-    consumes = run.plan.groups[group]
-    reset = Which.END if consumes.auto_offset_reset == "latest" else Which.START
-    return {
-        tp: max(commits.get(tp, offsets[reset][tp]), offsets[Which.START][tp])
-        for tp in offsets[Which.END]
-        if tp.topic in consumes.topics
-    }
+    """Where a group has still to read from: its commit, else where `auto.offset.reset` sends it.
+
+    `offsets`: those of the topics, each by topic.
+    """
+    starts = of_topics(offsets[Which.START], consumes.topics)
+    resets = of_topics(offsets[Which.END], consumes.topics) if consumes.auto_offset_reset == "latest" else starts
+    return {tp: max(commits.get(tp, resets[tp]), start) for tp, start in starts.items()}
 
 
 def _rows(current: Pass) -> list[tuple[object, ...]]:

@@ -147,7 +147,7 @@ def last_look(run: Run, current: Pass, names: Sequence[str]) -> list[Table]:
         tables = []
         behind = []
         for name in names:
-            positions = positions_now(run, current, name)
+            positions = positions_now(run, current, [name])
             tables.append(positions_table(positions))
             behind += [
                 f"{g} on {p.partition} ({p.verdict})"

@@ -9,7 +9,7 @@ from kafka_migration.checks.topics import creation
 from kafka_migration.clusters.identity import identify
 from kafka_migration.errors import ClusterError
 from kafka_migration.findings import Finding, accept
-from kafka_migration.offsets import Which, read_offsets
+from kafka_migration.offsets import Which, by_topic, of_topics, read_offsets
 from kafka_migration.passes import Pass, open_pass
 from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import Run
@@ -62,8 +62,9 @@ def create(run: Run) -> StepReport:
         lines = "\n".join(f"  {topic}: {reason}" for topic, reason in sorted(refusals.items()))
         raise ClusterError(f"{run.clusters.target} did not create these topics:\n{lines}")
     target = describe_topics(run.clusters.target, names)
-    changes += _correct(run, current, source, target, own)
-    target = describe_topics(run.clusters.target, names)
+    if corrected := _correct(run, current, source, target, own):
+        changes += corrected
+        target = describe_topics(run.clusters.target, names)
     findings = _compare(run, source, target)
     clusters = run.clusters
     placed = (source, identify(clusters.source)), (target, identify(clusters.target))
@@ -131,14 +132,13 @@ def _unseeded(run: Run, current: Pass) -> set[str]:
     """
     if run.plan.copies or any(current.leaving(service.name) for service in run.plan.services if service.produces):
         return set()
-    there = partitions_of(run.clusters.target, moved_topics(current))
+    there = by_topic(dict.fromkeys(partitions_of(run.clusters.target, moved_topics(current)), 0))
     seeds = current.seeds
     return {
         tp.topic
         for group, consumes in run.plan.groups.items()
         if consumes.offsets == "group"
-        for tp in there
-        if tp.topic in consumes.topics and tp not in seeds.get(group, {})
+        for tp in of_topics(there, consumes.topics).keys() - seeds.get(group, {}).keys()
     }
 
 

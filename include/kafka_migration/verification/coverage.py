@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from kafka_migration.clusters.client import Cluster
 from kafka_migration.groups.commits import committed
-from kafka_migration.groups.drain import Position
-from kafka_migration.offsets import TopicPartition, Which, read_several
+from kafka_migration.offsets import TopicPartition, Which, in_order, read_several
 from kafka_migration.passes import Pass
 from kafka_migration.run import Run
 from kafka_migration.steps.drain import positions_now
@@ -60,21 +59,20 @@ class CoverageRow:
         return self.seed if self.counted_from is None else self.counted_from
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return dict(vars(self))  # its values are plain: `asdict` would look into each of them, row by row
 
 
 def cover(run: Run, current: Pass) -> list[CoverageRow]:
     """Read what is needed of both clusters, each partition once, and count."""
-    positions: dict[str, dict[TopicPartition, Position]] = defaultdict(dict)
-    readers: dict[tuple[str, TopicPartition], list[str]] = defaultdict(list)
-    for service in run.plan.services:
-        if service.consumes and not run.stays(service.name):
-            for group, at in positions_now(run, current, service.name).items():
-                positions[group] |= at
-                for tp in at:
-                    readers[group, tp].append(service.name)
-    begins, seeds = current.begins, current.seeds
+    services = [service for service in run.plan.services if service.consumes and not run.stays(service.name)]
+    positions = positions_now(run, current, [service.name for service in services])
+    readers: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for service in services:
+        for consumes in service.consumes:
+            for topic in consumes.topics:
+                readers[consumes.group, topic].append(service.name)
     groups = sorted(positions)
+    begins, seeds = dict(current.begins), dict(current.seeds)
     target_commits = committed(run.clusters.destination, groups)
     target_partitions = {tp for group in groups for tp in seeds.get(group, {})}
     target = read_several(run.clusters.destination, target_partitions, (Which.START, Which.END, Which.STABLE))
@@ -92,7 +90,8 @@ def cover(run: Run, current: Pass) -> list[CoverageRow]:
     target_counts.read()
     rows = []
     for group, at in sorted(positions.items()):
-        for tp, p in sorted(at.items()):
+        for tp in sorted(at, key=in_order):
+            p = at[tp]
             begin, seed = begins[group][tp], seeds[group][tp]
             reached = _reached(p.committed, begin, p.point)
             commit = target_commits[group].get(tp)
@@ -104,7 +103,7 @@ def cover(run: Run, current: Pass) -> list[CoverageRow]:
                     topic=tp.topic,
                     partition=tp.partition,
                     group=group,
-                    service=", ".join(readers[group, tp]),
+                    service=", ".join(readers[group, tp.topic]),
                     begin=begin,
                     cutover=p.point,
                     origin_log_start=p.log_start,

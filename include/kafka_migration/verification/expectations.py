@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +136,7 @@ _RULES: tuple[Rule[CoverageRow], ...] = (
 def _columns(row: CoverageRow) -> Mapping[str, Any]:
     """The row, with what the suite compares computed beforehand."""
     return {
-        **asdict(row),
+        **row.to_json(),
         "counted_from": row.counts_from,
         "destination_commit": _NO_COMMIT if row.destination_commit is None else row.destination_commit,
         "uncounted": _uncounted(row),
