@@ -76,9 +76,8 @@ compose-demo: compose-ready ## the same with two Kafka clusters and the live sho
 compose-down: compose-ready ## stop the containers of both; their volumes stay
 	@$(COMPOSED) --profile demo down
 
-# No help line yet: the kill in it has not been seen to end in a PASS. Needs root, debootstrap and a Docker engine.
-compose-check: compose-found environment
-	@exec env PYTHONPATH=include COMPOSE='$(COMPOSE)' $(VENV)/bin/python compose/check.py
+compose-check: compose-found environment ## migrate the shop in containers over images made here, one worker killed in the middle
+	@exec env PYTHONPATH=include COMPOSE='$(COMPOSE)' $(call quoted,KILL_IN=$(KILL_IN)) $(VENV)/bin/python compose/check.py
 
 compose-ready: compose-found
 	@$(call python,true)
