@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
 
 import pytest
 from tests.conftest import RunningCluster
 from tests.integration.workbench import Workbench, eventually
 
-from kafka_migration.errors import OffsetsRefused
+from demo.kafka import KafkaCluster
+from kafka_migration.errors import ClusterError, OffsetsRefused
+from kafka_migration.groups import commits
 from kafka_migration.groups.commits import committed, set_commits
 from kafka_migration.groups.describe import describe_groups, list_groups
 from kafka_migration.offsets import TopicPartition
@@ -80,6 +83,24 @@ def test_topic_that_is_not_there_is_refused_by_name(bench: Workbench, group: str
     [tp] = bench.topic("there")
     with pytest.raises(OffsetsRefused, match=r"no-such-topic/0: UNKNOWN_TOPIC_OR_PART"):
         set_commits(bench.cluster, {group: {tp: 1, TopicPartition("no-such-topic", 0): 1}})
+
+
+def test_coordinator_that_is_not_there_yet_is_no_refusal(
+    tmp_path: Path, group: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a cluster's first minutes: here its topic of offsets can never be made, for want of a second broker."""
+    monkeypatch.setattr(commits, "REQUEST_TIMEOUT", 3.0)
+    cluster = KafkaCluster("alone", tmp_path, settings={"offsets.topic.replication.factor": "2"})
+    cluster.format()
+    cluster.start()
+    try:
+        bench = Workbench(cluster.bootstrap_servers)
+        [tp] = bench.topic("there")
+        with pytest.raises(ClusterError, match=r"no coordinator[\s\S]*there-\w+/0: COORDINATOR_NOT_AVAILABLE") as error:
+            set_commits(bench.cluster, {group: {tp: 1}})
+        assert not isinstance(error.value, OffsetsRefused)
+    finally:
+        cluster.stop()
 
 
 def test_group_is_described_while_it_is_used_and_after(bench: Workbench, group: str) -> None:

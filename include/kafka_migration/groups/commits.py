@@ -12,7 +12,7 @@ from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError
 
 from kafka_migration.clusters.client import REQUEST_TIMEOUT, Cluster
 from kafka_migration.clusters.patience import ONE_LONG, ask_each, coordinator_moves
-from kafka_migration.errors import OffsetsRefused
+from kafka_migration.errors import ClusterError, OffsetsRefused
 from kafka_migration.offsets import Offsets, TopicPartition
 
 
@@ -56,7 +56,8 @@ def committed(cluster: Cluster, groups: Iterable[str], stable: bool = False) -> 
 def set_commits(cluster: Cluster, offsets: Mapping[str, Offsets]) -> None:
     """Set the offsets of groups that have no members, and read them back.
 
-    Raises `OffsetsRefused` naming each group and partition that was not set.
+    Raises `OffsetsRefused` naming each group and partition that was not set, and `ClusterError` where nothing else is
+    in the way than that a coordinator is not there yet.
     """
     admin = cluster.group_admin
     futures = {
@@ -68,11 +69,14 @@ def set_commits(cluster: Cluster, offsets: Mapping[str, Offsets]) -> None:
         if wanted
     }
     refused: list[str] = []
+    passing = True
     for group, future in futures.items():
         told = cluster.wait(future, f"setting the offsets of group {group}")
-        refused += [
-            f"group {group}, {tp.topic}/{tp.partition}: {tp.error.name()}" for tp in told.topic_partitions if tp.error
-        ]
+        for tp in (tp for tp in told.topic_partitions if tp.error):
+            refused.append(f"group {group}, {tp.topic}/{tp.partition}: {tp.error.name()}")
+            passing = passing and coordinator_moves(group, tp.error)
+    if refused and passing:
+        raise ClusterError(f"{cluster} has no coordinator for these groups yet:\n" + _some(refused))
     if not refused:
         refused = _differing(committed(cluster, list(futures)), offsets)
     if refused:
