@@ -31,6 +31,10 @@ T = TypeVar("T")
 
 REQUEST_TIMEOUT = 30.0
 CONNECT_TIMEOUT = 10.0
+COORDINATOR_TIMEOUT = 60.0
+"""For what a group's coordinator answers, through `Cluster.group_admin`. librdkafka finds a new coordinator by itself
+(measured: within 15 s), and ends the process some seconds after such a request has timed out."""
+
 CLIENT_ID = "kafka-migration"
 VERIFYING_ID = "kafka-migration-verify"
 _COORDINATORS = "__consumer_offsets"  # the leader of a partition coordinates the groups that belong to it

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 
-from kafka_migration.clusters.client import Cluster
+from kafka_migration.clusters.client import COORDINATOR_TIMEOUT, Cluster
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -22,9 +22,8 @@ T = TypeVar("T")
 SHORT_FIRST = (5.0, 10.0, 20.0)
 """Seconds for each attempt: of several brokers one that has died is missed by the others after nine."""
 
-ONE_LONG = (60.0,)
-"""For what a coordinator answers: of that librdkafka does look who it is now (measured: within 15 s), and a time-out of
-such a request ends the process some seconds later (confluentinc/librdkafka 4605)."""
+ONE_LONG = (COORDINATOR_TIMEOUT,)
+"""For what a coordinator answers: there a time-out is worse than waiting."""
 
 _PASSES_WITHIN = 15.0
 _PAUSE = 0.1

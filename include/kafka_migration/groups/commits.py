@@ -10,7 +10,7 @@ from concurrent.futures import Future
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError
 
-from kafka_migration.clusters.client import REQUEST_TIMEOUT, Cluster
+from kafka_migration.clusters.client import COORDINATOR_TIMEOUT, Cluster
 from kafka_migration.clusters.patience import ONE_LONG, ask_each, coordinator_moves
 from kafka_migration.errors import ClusterError, OffsetsRefused
 from kafka_migration.offsets import Offsets, TopicPartition
@@ -63,7 +63,7 @@ def set_commits(cluster: Cluster, offsets: Mapping[str, Offsets]) -> None:
     futures = {
         group: admin.alter_consumer_group_offsets(
             [ConsumerGroupTopicPartitions(group, [tp.at(offset) for tp, offset in sorted(wanted.items())])],
-            request_timeout=REQUEST_TIMEOUT,
+            request_timeout=COORDINATOR_TIMEOUT,
         )[group]
         for group, wanted in offsets.items()
         if wanted
@@ -71,7 +71,7 @@ def set_commits(cluster: Cluster, offsets: Mapping[str, Offsets]) -> None:
     refused: list[str] = []
     passing = True
     for group, future in futures.items():
-        told = cluster.wait(future, f"setting the offsets of group {group}")
+        told = cluster.wait(future, f"setting the offsets of group {group}", COORDINATOR_TIMEOUT)
         for tp in (tp for tp in told.topic_partitions if tp.error):
             refused.append(f"group {group}, {tp.topic}/{tp.partition}: {tp.error.name()}")
             passing = passing and coordinator_moves(group, tp.error)
