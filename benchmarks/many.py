@@ -90,7 +90,7 @@ class Many:
                 lines += [f"  - name: writer-{number}", f"    produces: [{topics}]", "    controller: {kind: manual}"]
         groups = list(self.reads)
         for number in range(reading):
-            mine = groups[number::reading]
+            mine = groups[len(groups) * number // reading : len(groups) * (number + 1) // reading]
             if mine:
                 told = ", ".join(f"{{group: {group}, topics: [{', '.join(self.reads[group])}]}}" for group in mine)
                 lines += [f"  - name: reader-{number}", f"    consumes: [{told}]", "    controller: {kind: manual}"]

@@ -97,6 +97,7 @@ def _forked(context: ForkContext, deed: Callable[[], Any]) -> Any:
     here, there = context.Pipe(duplex=False)
 
     def tell() -> None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # Airflow tells of every file
         there.send(deed())
 
     process = context.Process(target=tell)

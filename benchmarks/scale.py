@@ -41,6 +41,7 @@ LARGEST = 10_000
 _ROUNDS = 2
 _HEAP = "1g"
 _ON_TARGET = 2  # messages in each partition, written behind the seeds
+_BOTH = (OffsetSpec.earliest(), OffsetSpec.latest())
 T = TypeVar("T")
 
 PLAN = "plan read"
@@ -99,7 +100,6 @@ def measure(pair: Pair, many: Many, rounds: int = _ROUNDS) -> Measured:
     importlib.import_module("great_expectations")  # 4 s, once in a process
     found = Measured(many.size)
     source, target = Bare(pair.source.bootstrap_servers), Bare(pair.target.bootstrap_servers)
-    ends = {"start": OffsetSpec.earliest(), "end": OffsetSpec.latest()}
 
     # The source is made by the bare client: that is what creating topics and setting offsets takes without the product.
     created = _timed(lambda: source.create(many.topics))
@@ -120,8 +120,8 @@ def measure(pair: Pair, many: Many, rounds: int = _ROUNDS) -> Measured:
     step.act(SEEDS, seeds.seed)
     read = _timed(
         lambda: (
-            source.offsets(many.partitions, *ends.values()),
-            target.offsets(many.partitions, ends["end"]),
+            source.offsets(many.partitions, *_BOTH),
+            target.offsets(many.partitions, OffsetSpec.latest()),
             source.committed(many.reads),
             target.committed(many.reads),
         )
@@ -136,31 +136,7 @@ def measure(pair: Pair, many: Many, rounds: int = _ROUNDS) -> Measured:
     found.bare[CUTOVER] = 2 * _timed(lambda: _ends(source, many))
     step.cut_over()
 
-    readers = [service.name for service in step.run.plan.services if service.consumes]
-    briefs = step.take(PREPARED, lambda: {name: drained.prepare(step.run, {"service": name}) for name in readers})
-    looks = {name: Look(Outcome.WAITING) for name in readers}
-    lag, again, own, bare = [], [], [], []
-    for _ in range(rounds):
-        bare.append(_timed(lambda: (source.offsets(many.partitions, *ends.values()), source.committed(many.reads))))
-        first, seconds = _took(lambda: _look(step.run.clusters, briefs, {}))
-        lag.append(seconds)
-        looks, seconds = _took(lambda seen=first: _look(step.run.clusters, briefs, seen))
-        again.append(seconds)
-        described_lag = group_command.describe_all_groups(pair.source.bootstrap_servers)
-        own.append(described_lag.seconds)
-        same_lag(many, _lag_of(looks), described_lag.lag)
-    found.seconds[LAG], found.seconds[LAG_AGAIN] = min(lag), min(again)
-    found.bare[LAG] = found.bare[LAG_AGAIN] = min(bare)
-    found.command = min(own)
-    found.java = min(group_command.seconds_to_start() for _ in range(rounds))
-
-    source.commit(many.commits(many.messages))
-    looks = _look(step.run.clusters, briefs, looks)
-    found.bare[SETTLED] = min(bare)
-    step.take(
-        SETTLED,
-        lambda: [_kept(drained.settle(step.run, briefs[name], looks[name])) for name in readers],
-    )
+    _drain(pair, many, step, source, rounds)
 
     found.bare[COVERAGE] = _timed(lambda: _counted(source, target, many))
     step.act(COVERAGE, coverage.coverage)
@@ -176,13 +152,13 @@ class _Step:
         controllers = build_controllers(loaded.plan, clusters.addresses, lambda connection: {})
         log = logging.getLogger("benchmarks.scale")
         self.run = Run(loaded.plan, "migrate", "bench", clusters, controllers, MemoryRecords(), log=log)
-        self._found = found
+        self.found = found
 
     def act(self, name: str, step: Callable[[Run], StepReport]) -> None:
         self.take(name, lambda: _kept(step(self.run)))
 
     def take(self, name: str, deed: Callable[[], T]) -> T:
-        done, self._found.seconds[name] = _took(deed)
+        done, self.found.seconds[name] = _took(deed)
         return done
 
     def cut_over(self) -> None:
@@ -194,7 +170,32 @@ class _Step:
         if look.outcome is not Outcome.DONE:
             raise BenchmarkFailed(f"the ends do not rest: {look.lines}")
         _kept(cutover.settle(self.run, brief, look))
-        self._found.seconds[CUTOVER] = time.monotonic() - began
+        self.found.seconds[CUTOVER] = time.monotonic() - began
+
+
+def _drain(pair: Pair, many: Many, step: _Step, source: Bare, rounds: int) -> None:
+    """All services drain: prepared, looked at while each group has something left and Kafka's own tool too, settled."""
+    found, clusters = step.found, step.run.clusters
+    readers = [service.name for service in step.run.plan.services if service.consumes]
+    briefs = step.take(PREPARED, lambda: {name: drained.prepare(step.run, {"service": name}) for name in readers})
+    looks: dict[str, Look] = {}
+    lag, again, own, bare = [], [], [], []
+    for _ in range(rounds):
+        bare.append(_timed(lambda: (source.offsets(many.partitions, *_BOTH), source.committed(many.reads))))
+        first, seconds = _took(lambda: _look(clusters, briefs, {}))
+        lag.append(seconds)
+        looks, seconds = _took(lambda seen=first: _look(clusters, briefs, seen))
+        again.append(seconds)
+        described = group_command.describe_all_groups(pair.source.bootstrap_servers)
+        own.append(described.seconds)
+        same_lag(many, _lag_of(looks), described.lag)
+    found.seconds[LAG], found.seconds[LAG_AGAIN] = min(lag), min(again)
+    found.bare[LAG] = found.bare[LAG_AGAIN] = found.bare[SETTLED] = min(bare)
+    found.command = min(own)
+    found.java = min(group_command.seconds_to_start() for _ in range(rounds))
+    source.commit(many.commits(many.messages))
+    looks = _look(clusters, briefs, looks)
+    step.take(SETTLED, lambda: [_kept(drained.settle(step.run, briefs[name], looks[name])) for name in readers])
 
 
 def _look(clusters: Clusters, briefs: Mapping[str, Mapping[str, Any]], before: Mapping[str, Look]) -> dict[str, Look]:
@@ -227,8 +228,7 @@ def _look_around(source: Bare, target: Bare, many: Many) -> None:
     for bare in (source, target):
         bare.list_topics()
     source.settings(many.topics)
-    kinds = (OffsetSpec.earliest(), OffsetSpec.latest())
-    source.offsets(many.partitions, *kinds)
+    source.offsets(many.partitions, *_BOTH)
     source.offsets(many.partitions, OffsetSpec.latest(), isolation=IsolationLevel.READ_COMMITTED)
     for bare in (source, target):
         bare.groups(list(many.reads))

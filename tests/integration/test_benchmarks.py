@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 
 import pytest
-from benchmarks import content, copying, first_record, handover, scale, standstill, verification
+from benchmarks import content, copying, first_record, handover, parsing, scale, standstill, verification
 from benchmarks.many import Many, Size
 from benchmarks.pair import BenchmarkFailed, Pair, check_count, two_clusters
 from rich.console import Console
@@ -89,3 +90,11 @@ def test_lag_that_is_not_kafkas_own_is_no_measurement() -> None:
     for other in ({**many.lag, "group-0001": 4}, {"group-0000": 3}, {**many.lag, "group-0002": 3}):
         with pytest.raises(BenchmarkFailed, match="Kafka's own tool tells of"):
             scale.same_lag(many, many.lag, other)
+
+
+def test_every_plan_becomes_dags_and_each_file_is_told() -> None:
+    told = io.StringIO()
+    parsing.run(Console(file=told, width=120), 0.04)
+    assert "4 plans of all schemes" in told.getvalue()
+    files = ("failover.py", "producers_later.py", "verify.py", "together")
+    assert [name for name in files if name not in told.getvalue()] == []
