@@ -7,6 +7,7 @@ one request with 10,000) and are all under way at once.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from kafka_migration.clusters.patience import ask_each
 from kafka_migration.errors import ClusterError
 
 _BATCH = 500
+_ASKED_EVERY = 0.5  # seconds
 _PASSING = {
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
@@ -93,7 +95,7 @@ def read_several(
         cluster,
         wanted,
         lambda left, within: _ask(cluster, left, within),
-        lambda asked, error: _passes(cluster, error, asked[1]),
+        _Doubts(cluster).pass_by,
     )
     found: dict[Which, dict[TopicPartition, int]] = {kind: {} for kind in kinds}
     for kind, tp in wanted:
@@ -104,14 +106,34 @@ def read_several(
     return found
 
 
-def _passes(cluster: Cluster, error: KafkaError, tp: TopicPartition) -> bool:
-    """Whether the partition has a leader all the same, of which the client has not heard yet."""
-    if error.code() != KafkaError._NOENT:
-        return error.code() in _PASSING
+class _Doubts:
+    """Whether what was refused passes by itself: the partition has a leader, of which the client has not heard yet."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._there: set[TopicPartition] = set()
+        self._asked = -_ASKED_EVERY
+
+    def pass_by(self, asked: tuple[Which, TopicPartition], error: KafkaError) -> bool:
+        if error.code() != KafkaError._NOENT:
+            return error.code() in _PASSING
+        now = time.monotonic()
+        if now - self._asked >= _ASKED_EVERY:
+            self._there, self._asked = _all_there(self._cluster), now
+        return asked[1] in self._there
+
+
+def _all_there(cluster: Cluster) -> set[TopicPartition]:
+    """Every partition that this user may see, asked for once: of new topics each one is in doubt for a moment."""
     with contextlib.suppress(KafkaException):
-        told = cluster.admin.list_topics(tp.topic, timeout=CONNECT_TIMEOUT).topics[tp.topic]
-        return told.error is None and tp.partition in told.partitions
-    return False
+        told = cluster.admin.list_topics(timeout=CONNECT_TIMEOUT).topics
+        return {
+            TopicPartition(name, number)
+            for name, topic in told.items()
+            if topic.error is None
+            for number in topic.partitions
+        }
+    return set()
 
 
 def _ask(
