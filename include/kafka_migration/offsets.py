@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -94,11 +94,14 @@ def read_several(
     deadline = time.monotonic() + _LEADERS_WITHIN
     while left:
         again: dict[Which, list[TopicPartition]] = {}
+        there: set[TopicPartition] | None = None
         for kind, tp, future in _ask(cluster, left):
             try:
                 found[kind][tp] = future.result(timeout=REQUEST_TIMEOUT + 5).offset
             except KafkaException as error:
-                if not _passes(cluster, error, tp) or time.monotonic() > deadline:
+                if error.args[0].code() == KafkaError._NOENT and there is None:
+                    there = _there(cluster)
+                if not _passes(error, tp, there or ()) or time.monotonic() > deadline:
                     raise _refusal(cluster, error, f"the {kind.value} offset of {tp}") from None
                 again.setdefault(kind, []).append(tp)
         left = again
@@ -111,15 +114,20 @@ def read_several(
     return found
 
 
-def _passes(cluster: Cluster, error: KafkaException, tp: TopicPartition) -> bool:
-    """Whether the partition has a leader all the same, of which the client has not heard yet."""
+def _passes(error: KafkaException, tp: TopicPartition, there: Container[TopicPartition]) -> bool:
+    """Whether the partition has a leader all the same, of which the client has not heard yet. `there`: all that are."""
     code = error.args[0].code()
-    if code != KafkaError._NOENT:
-        return code in _PASSING
+    return tp in there if code == KafkaError._NOENT else code in _PASSING
+
+
+def _there(cluster: Cluster) -> set[TopicPartition]:
+    """Every partition that this user may see, asked for once: of new topics each one is in doubt for a moment."""
     with contextlib.suppress(KafkaException):
-        told = cluster.admin.list_topics(tp.topic, timeout=CONNECT_TIMEOUT).topics[tp.topic]
-        return told.error is None and tp.partition in told.partitions
-    return False
+        told = cluster.admin.list_topics(timeout=CONNECT_TIMEOUT).topics
+        return {
+            TopicPartition(name, n) for name, topic in told.items() if topic.error is None for n in topic.partitions
+        }
+    return set()
 
 
 def _ask(cluster: Cluster, wanted: Mapping[Which, Sequence[TopicPartition]]) -> list[tuple[Which, TopicPartition, Any]]:
