@@ -161,7 +161,8 @@ def _migrate(compose: Compose, api: Api, step: str) -> int:
 class Killer:
     """Kills the worker whose task has stopped its service, as soon as the shop's supervisord tells of that.
 
-    Which worker runs what is asked all the time: between the stop and the next start lies a fraction of a second.
+    Which worker runs what is asked all the time: between the stop and the next start lie some 40 ms. The kill mostly
+    meets the task when it has started the service again and not recorded that.
     """
 
     def __init__(self, compose: Compose, api: Api, step: str) -> None:
