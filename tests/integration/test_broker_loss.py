@@ -17,10 +17,12 @@ from demo.kafka import KafkaCluster
 from demo.rest import TaskRow
 from kafka_migration.clusters.client import Cluster
 from kafka_migration.clusters.identity import identify
+from kafka_migration.errors import ClusterError, OffsetsRefused
 from kafka_migration.groups.commits import committed, set_commits
 from kafka_migration.groups.describe import describe_groups
 from kafka_migration.offsets import TopicPartition, Which, read_several
 from kafka_migration.sides import Side
+from kafka_migration.topics.create import set_settings
 from kafka_migration.topics.describe import describe_topics
 
 _GROUPS = [f"group-{number}" for number in range(6)]
@@ -83,6 +85,18 @@ def test_offsets_and_groups_are_read_while_a_broker_dies_as_soon_as_others_lead(
     assert len(identify(lost.seen()).brokers) == 2, "the cluster itself still counts on the broker: nothing was shown"
     # Nine seconds until it is missed; a client that waits for the dead one itself waits for thirty.
     assert took < 25
+
+
+def test_offsets_that_a_cluster_cannot_store_now_are_no_refusal(lost: Lost) -> None:
+    """Too few replicas are in sync: the coordinator answers each partition that no coordinator is available."""
+    there = lost.seen()
+    set_settings(there, {"__consumer_offsets": {"min.insync.replicas": "3"}})
+    try:
+        with pytest.raises(ClusterError, match="orders/0: COORDINATOR_NOT_AVAILABLE") as error:
+            set_commits(there, {"group-0": _ENDS})
+    finally:
+        set_settings(there, {"__consumer_offsets": {"min.insync.replicas": "1"}})
+    assert not isinstance(error.value, OffsetsRefused)
 
 
 def test_broker_is_started_again_and_all_is_in_sync_at_the_end(lost: Lost) -> None:

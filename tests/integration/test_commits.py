@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from pathlib import Path
 
 import pytest
-from confluent_kafka import TopicCollection
 from tests.conftest import RunningCluster
 from tests.integration.workbench import Workbench, eventually
 
-from demo.kafka import KafkaCluster
-from kafka_migration.errors import ClusterError, OffsetsRefused
+from kafka_migration.errors import OffsetsRefused
 from kafka_migration.groups.commits import committed, set_commits
 from kafka_migration.groups.describe import describe_groups, list_groups
 from kafka_migration.offsets import TopicPartition
@@ -83,29 +80,6 @@ def test_topic_that_is_not_there_is_refused_by_name(bench: Workbench, group: str
     [tp] = bench.topic("there")
     with pytest.raises(OffsetsRefused, match=r"no-such-topic/0: UNKNOWN_TOPIC_OR_PART"):
         set_commits(bench.cluster, {group: {tp: 1, TopicPartition("no-such-topic", 0): 1}})
-
-
-def test_offsets_that_a_cluster_cannot_store_now_are_no_refusal(tmp_path: Path, group: str) -> None:
-    """Too few replicas are in sync: the coordinator answers each partition that no coordinator is available."""
-    settings = {
-        "offsets.topic.num.partitions": "1",
-        "offsets.topic.replication.factor": "2",
-        "min.insync.replicas": "2",
-        "replica.lag.time.max.ms": "2000",
-    }
-    with KafkaCluster("three", tmp_path, brokers=3, settings=settings) as cluster:
-        bench = Workbench(cluster.bootstrap_servers)
-        [tp] = bench.topic("there")
-        admin = bench.cluster.admin
-        offsets = admin.describe_topics(TopicCollection(["__consumer_offsets"]))["__consumer_offsets"].result()
-        [partition] = offsets.partitions
-        [other] = [node.id for node in partition.replicas if node.id != partition.leader.id]
-        cluster.kill_broker(other)
-        left = Workbench(f"{partition.leader.host}:{partition.leader.port}")
-        eventually(lambda: len(left.cluster.admin.list_topics(timeout=5).brokers) == 2, "two brokers")
-        with pytest.raises(ClusterError, match=r"there-\w+/0: COORDINATOR_NOT_AVAILABLE") as error:
-            set_commits(left.cluster, {group: {tp: 1}})
-        assert not isinstance(error.value, OffsetsRefused)
 
 
 def test_group_is_described_while_it_is_used_and_after(bench: Workbench, group: str) -> None:
