@@ -25,6 +25,7 @@ from demo.waiting import wait_until
 _DOWN_FOR = 12.0  # seconds: longer than `broker.session.timeout.ms`, so that others have to take over
 _IN_SYNC_WITHIN = 120.0
 _ASK_WITHIN = 10.0
+_HEARD_WITHIN = 5.0
 _AT_WORK = {"running", "deferred"}
 
 
@@ -95,7 +96,7 @@ class BrokerLoss:
         return None if self._moved else "no_leader_elected"
 
     def _kill(self, task: str) -> None:
-        leaders = Counter(one.leader for _, one in _partitions(_admin(self._cluster)))
+        leaders = Counter(one.leader for _, one in _partitions(_admin(self._cluster)) if one.leader >= 0)
         node, led = max(leaders.items(), key=lambda entry: (entry[1], -entry[0]))
         self._cluster.kill_broker(node)
         self._killed = node, time.monotonic()
@@ -126,8 +127,12 @@ class BrokerLoss:
             operator.elect_leaders(_PREFERRED, sorted({tp.topic for tp in before}), timeout_ms=int(_ASK_WITHIN * 1000))
         finally:
             operator.close()
-        after = dict(_partitions(admin))
-        self._moved = sum(after[tp].leader != one.leader for tp, one in before.items())
+        deadline = time.monotonic() + _HEARD_WITHIN
+        moved = 0
+        while moved < len(before) and time.monotonic() < deadline:  # brokers hear of it one after the other
+            after = dict(_partitions(admin))
+            moved = sum(after[tp].leader != one.leader for tp, one in before.items())
+        self._moved = moved
         self._say(f"leaders of {self._moved} of the source's {len(before)} partitions changed, while it is cut over")
 
 

@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from demo.broker_loss import BrokerLoss
 from demo.kafka import KafkaCluster
 from demo.rest import TaskRow
-from kafka_migration.clusters.client import Cluster
+from kafka_migration.clusters.client import Cluster, offsets_partition
 from kafka_migration.clusters.identity import identify
 from kafka_migration.errors import ClusterError, OffsetsRefused
 from kafka_migration.groups.commits import committed, set_commits
@@ -25,6 +25,7 @@ from kafka_migration.sides import Side
 from kafka_migration.topics.create import set_settings
 from kafka_migration.topics.describe import describe_topics
 
+_OFFSETS = "__consumer_offsets"
 _GROUPS = [f"group-{number}" for number in range(6)]
 _ENDS = {TopicPartition("orders", number): 10 for number in range(6)}
 
@@ -69,6 +70,14 @@ def test_leaders_change_at_the_cutover_and_a_client_that_knew_the_former_ones_he
     assert read_several(known, _ENDS, [Which.END])[Which.END] == _ENDS
 
 
+def test_coordinator_of_a_group_is_the_leader_that_is_looked_at(lost: Lost) -> None:
+    known = lost.seen()
+    set_commits(known, dict.fromkeys(_GROUPS, _ENDS))
+    partitions = known.admin.list_topics(_OFFSETS, timeout=10).topics[_OFFSETS].partitions
+    for group, told in known.admin.describe_consumer_groups(_GROUPS).items():
+        assert told.result(30).coordinator.id == partitions[offsets_partition(group, len(partitions))].leader
+
+
 def test_offsets_and_groups_are_read_while_a_broker_dies_as_soon_as_others_lead(lost: Lost) -> None:
     known = lost.seen()
     wanted = {group: dict.fromkeys(_ENDS, 7) for group in _GROUPS}
@@ -90,12 +99,12 @@ def test_offsets_and_groups_are_read_while_a_broker_dies_as_soon_as_others_lead(
 def test_offsets_that_a_cluster_cannot_store_now_are_no_refusal(lost: Lost) -> None:
     """Too few replicas are in sync: the coordinator answers each partition that no coordinator is available."""
     there = lost.seen()
-    set_settings(there, {"__consumer_offsets": {"min.insync.replicas": "3"}})
+    set_settings(there, {_OFFSETS: {"min.insync.replicas": "3"}})
     try:
         with pytest.raises(ClusterError, match="orders/0: COORDINATOR_NOT_AVAILABLE") as error:
             set_commits(there, {"group-0": _ENDS})
     finally:
-        set_settings(there, {"__consumer_offsets": {"min.insync.replicas": "1"}})
+        set_settings(there, {_OFFSETS: {"min.insync.replicas": "1"}})
     assert not isinstance(error.value, OffsetsRefused)
 
 
@@ -114,7 +123,7 @@ def test_groups_are_read_on_after_their_coordinators_have_moved(lost: Lost) -> N
     wanted = {group: dict.fromkeys(_ENDS, 7) for group in _GROUPS}
     set_commits(known, wanted)
 
-    told = known.admin.list_topics("__consumer_offsets", timeout=10).topics["__consumer_offsets"].partitions
+    told = known.admin.list_topics(_OFFSETS, timeout=10).topics[_OFFSETS].partitions
     (node, _led), *_ = Counter(partition.leader for partition in told.values()).most_common()
 
     lost.cluster.stop_broker(node)

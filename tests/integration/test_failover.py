@@ -336,7 +336,7 @@ def test_drill_reads_as_a_failover_would_and_leaves_no_trace(kept: Kept) -> None
     assert found(report, "drill-skips/none").status is Status.PASS
     assert not closing.closing_look(run).findings, "every service is where it was, as it should be"
     assert kept.town.state(kept.plan) == before
-    listed = kept.town.target.cluster.group_admin.list_consumer_groups().result().valid
+    listed = kept.town.target.cluster.admin.list_consumer_groups().result().valid
     assert not [g.group_id for g in listed if "drill" in g.group_id and kept.plan.plan in g.group_id]
 
 

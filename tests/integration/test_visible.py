@@ -13,7 +13,8 @@ from tests.conftest import RunningCluster
 from tests.integration.workbench import Workbench, compacting_settings, eventually
 
 from demo.kafka import KafkaCluster
-from kafka_migration import offsets, visible
+from kafka_migration import visible
+from kafka_migration.clusters import patience
 from kafka_migration.clusters.client import Cluster
 from kafka_migration.errors import ClusterError, ClusterUnreachable
 from kafka_migration.offsets import OffsetRange, TopicPartition, Which, read_offsets
@@ -179,7 +180,6 @@ class TestOnAClusterOfItsOwn:
         monkeypatch.setattr(visible, "read_offsets", last_answer)
         with pytest.raises(ClusterUnreachable, match=rf"reading {tp}[\s\S]*Connection refused"):
             count_visible(cluster, [OffsetRange(tp, 0, 3)])
-        monkeypatch.setattr(offsets, "CONNECT_TIMEOUT", 2.0)
-        monkeypatch.setattr(offsets, "REQUEST_TIMEOUT", 2.0)
+        monkeypatch.setattr(patience, "SHORT_FIRST", (1.0, 1.0))
         with pytest.raises(ClusterUnreachable, match="Connection refused"):
             read_offsets(cluster, [tp], Which.END)

@@ -43,6 +43,7 @@ def test_partition_with_both_replicas_in_one_rack_is_counted() -> None:
     finding = only(spread(({"orders": there}, ONE_ZONE), ({"orders": there}, TWO_OF_THREE)))
     assert (finding.id, finding.status) == ("replica-spread/orders", Status.WARN)
     assert "1 of 3 partitions" in finding.seen
+    assert "kafka-reassign-partitions" in finding.advice
     assert "2 racks (on the source 1)" in finding.expected
 
 
@@ -50,6 +51,7 @@ def test_fewer_racks_than_on_the_source_are_told_though_the_target_has_no_more()
     finding = only(spread(({"orders": topic((1, 2, 3))}, THREE_ZONES), ({"orders": topic((1, 2, 3))}, TWO_OF_THREE)))
     assert finding.status is Status.WARN
     assert "3 racks (on the source 3)" in finding.expected
+    assert "kafka-reassign-partitions" not in finding.advice
 
 
 def test_broker_that_does_not_answer_is_not_taken_for_one_of_a_known_rack() -> None:

@@ -194,7 +194,7 @@ def _unread_on_target(scene: Scene) -> Iterable[Finding]:
     for group, consumes in scene.run.plan.groups.items():
         commits = scene.target.commits.get(group, {})
         for tp in of_topics(known, consumes.topics).keys() & commits.keys():
-            stands[tp][group] = max(commits[tp], starts[tp], home.get(tp, 0))
+            stands[tp][group] = min(ends[tp], max(commits[tp], starts[tp], home.get(tp, 0)))
     verdicts = read_on(scene.run.clusters.target, ends, stands)
     left: dict[str, list[TopicPartition]] = defaultdict(list)
     for group, tp in sorted(where for where, verdict in verdicts.items() if verdict is not Drain.DRAINED):

@@ -45,18 +45,22 @@ def spread(source: Placing, target: Placing) -> list[Finding]:
     before = {name: _fewest_racks(topic, source[1]) for name, topic in source[0].items()}
     findings = []
     for name, topic in topics.items():
-        could = max(before.get(name, 0), min(topic.replication_factor, len(target_id.racks)))
+        could = min(topic.replication_factor, len(target_id.racks))
+        wanted = max(before.get(name, 0), could)
         fewest = _fewest_racks(topic, target_id)
-        if fewest < could:
-            lower = sum(_racks_of(one, target_id) < could for one in topic.placed.values())
+        if fewest < wanted:
+            lower = sum(_racks_of(one, target_id) < wanted for one in topic.placed.values())
             findings.append(
                 Finding(
                     f"replica-spread/{name}",
                     Status.WARN,
-                    f"{lower} of {topic.partitions} partitions of {name} on the target have all replicas in {fewest}"
-                    f" {_noun(fewest)}",
-                    f"{could} racks (on the source {before.get(name, 0)})",
-                    "the loss of one rack takes more replicas than it need: kafka-reassign-partitions spreads them",
+                    f"{lower} of {topic.partitions} partitions of {name} on the target have replicas in fewer than"
+                    f" {wanted} racks, at least one in {fewest}",
+                    f"{wanted} {_noun(wanted)} (on the source {before.get(name, 0)})",
+                    "the loss of one rack takes more replicas than it need: kafka-reassign-partitions spreads them"
+                    if fewest < could
+                    else "the target has no more racks or replicas to spread them over: the loss of one rack takes more"
+                    " of them than on the source",
                 )
             )
     return findings or [Finding("replica-spread/all", Status.PASS, _well_spread(source, target))]

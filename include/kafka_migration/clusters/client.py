@@ -9,10 +9,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
+from kafka_migration.clusters.admins import Admins
 from kafka_migration.errors import ClusterError, ClusterUnreachable
 from kafka_migration.sides import Addresses, Side
 from kafka_migration.throttle import Throttle
@@ -38,7 +38,9 @@ COORDINATOR_TIMEOUT = 60.0
 CLIENT_ID = "kafka-migration"
 VERIFYING_ID = "kafka-migration-verify"
 _COORDINATORS = "__consumer_offsets"  # the leader of a partition coordinates the groups that belong to it
-_REMEMBERS_FOR = 5.0
+_LONG = 2.0  # seconds
+_SETTLES_WITHIN = 1.0  # seconds until a new coordinator tells all that was committed: see `coordinators_moved`
+_DENIED_FOR = 60.0  # seconds
 _LEAST_QUEUED = 64  # KiB
 
 _UNREACHABLE = {
@@ -48,6 +50,7 @@ _UNREACHABLE = {
     KafkaError._RESOLVE,
     KafkaError._SSL,
     KafkaError._AUTHENTICATION,
+    KafkaError._DESTROY,  # another thread has left the client
 }
 # librdkafka's keys that say how an application consumes or produces. A connection shared with one may hold them; here
 # they would do harm: a `transactional.id` fences the application, a `client.rack` reads from a replica that lags.
@@ -80,12 +83,8 @@ class Cluster:
         self._config = {k: v for k, v in config.items() if not _OF_APPLICATIONS.match(k)}
         self._log = log or logging.getLogger("kafka_migration.librdkafka")
         self._causes: deque[str] = deque(maxlen=20)
-        self._admin: AdminClient | None = None
-        self._group_admin: AdminClient | None = None
-        self._group_admin_since = 0.0
-        self._leaders: Mapping[int, int] = {}
-        self._left: deque[AdminClient] = deque(maxlen=4)
-        self._lock = threading.Lock()
+        self._admins = Admins(self._make_admin, kept=COORDINATOR_TIMEOUT + CONNECT_TIMEOUT)
+        self._denied_until = 0.0
 
     def __str__(self) -> str:
         return f"the {self.side.value} cluster ({self.bootstrap_servers})"
@@ -123,44 +122,66 @@ class Cluster:
     @property
     def admin(self) -> AdminClient:
         """One admin client for as long as it finds brokers; safe for threads."""
-        with self._lock:
-            if self._admin is None:
-                with self._valid_settings():
-                    self._admin = AdminClient(self.config)
-            return self._admin
+        return self._admins.general
 
-    @property
-    def group_admin(self) -> AdminClient:
-        """The admin client for what a group's coordinator answers. Raises `ClusterUnreachable`; ask for it each time.
+    def group_admin(self, groups: Iterable[str]) -> AdminClient:
+        """The admin client for what the coordinators of these groups answer; ask for it each time.
 
         librdkafka remembers coordinators for good. When one is none any more, as after each restart of a broker, it
         ends the whole process at the next read of offsets (confluentinc/librdkafka 5040; measured with 2.16.1: SIGSEGV)
         or is refused for ever; it also ends it after a request to one has timed out (4605; SIGABRT). The coordinators
         are the leaders of Kafka's own topic of offsets, so these are looked at first: where they are others than before
-        a client is used that knows none, and where one is missing nothing is sent. What stays is a coordinator that
-        moves within the milliseconds between.
+        a client is used that knows none, and where one of these groups has none nothing is sent. What stays is a
+        coordinator that moves within the milliseconds between; for a user who may not describe that topic, within the
+        last five seconds.
+
+        Raises `ClusterUnreachable`.
         """
+        coordinators = self._coordinators()
+        if coordinators:
+            for group in groups:
+                number = offsets_partition(group, len(coordinators))
+                if coordinators.get(number, 0) < 0:
+                    raise ClusterUnreachable(
+                        f"{self} has no leader for partition {number} of {_COORDINATORS}, so that group {group} has no"
+                        " coordinator. Bring the broker back that kept it."
+                    )
+        admin, moved = self._admins.of_groups(coordinators)
+        if moved:
+            time.sleep(_SETTLES_WITHIN)
+        return admin
+
+    def coordinators_moved(self, began: float) -> bool:
+        """Whether they have moved while groups were asked since that moment (`time.monotonic`).
+
+        Where an answer took long the client may have found other coordinators than those that were seen before it was
+        used, and remembers them: it must be known for what it is when the former ones return. And one that has just
+        taken over tells of what was committed only as much as others are known to have (measured: a group of which it
+        told nothing, whose offsets were all there a moment later). So what it has told is to be asked again.
+        """
+        if time.monotonic() - began <= _LONG:
+            return False
+        with contextlib.suppress(ClusterError):
+            return self._admins.of_groups(self._coordinators())[1]
+        return False
+
+    def _coordinators(self) -> Mapping[int, int] | None:
+        """The broker that leads each partition of the topic of offsets, -1: none; None: this user may not see it."""
         admin = self.admin
+        doing = "looking whether it answers"
+        if time.monotonic() < self._denied_until:  # brokers may log what they deny: it is not asked again and again
+            self.wait(admin.describe_cluster(request_timeout=CONNECT_TIMEOUT), doing, CONNECT_TIMEOUT)
+            return None
         try:
-            told = admin.list_topics(_COORDINATORS, timeout=CONNECT_TIMEOUT).topics[_COORDINATORS]
+            told = admin.list_topics(_COORDINATORS, timeout=CONNECT_TIMEOUT)
         except KafkaException as error:
-            raise self.error(error, "looking whether it answers") from None
-        leaders = {number: partition.leader for number, partition in told.partitions.items()}
-        missing = sorted(number for number, leader in leaders.items() if leader < 0)
-        if missing:
-            raise ClusterUnreachable(
-                f"{self} has no leader for partition {missing[0]} of {_COORDINATORS}, so that groups which belong"
-                " there have no coordinator. Bring the broker back that kept it."
-            )
-        with self._lock:
-            now = time.monotonic()
-            # A user who may not describe that topic is told of no partition: then no client remembers for long.
-            moved = leaders != self._leaders if leaders else now - self._group_admin_since > _REMEMBERS_FOR
-            if self._group_admin is None or moved:
-                self._leave(self._group_admin)
-                self._group_admin, self._group_admin_since = AdminClient(self.config), now
-                self._leaders = leaders
-            return self._group_admin
+            raise self.error(error, doing) from None
+        self._admins.know([f"{broker.host}:{broker.port}" for broker in told.brokers.values()])
+        topic = told.topics[_COORDINATORS]
+        if topic.error is not None and topic.error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            self._denied_until = time.monotonic() + _DENIED_FOR
+            return None
+        return {number: partition.leader for number, partition in topic.partitions.items()}
 
     @contextlib.contextmanager
     def reader(self, isolation: str = "read_committed") -> Iterator[Consumer]:
@@ -212,44 +233,27 @@ class Cluster:
         name = f" ({kafka_error.name()})" if isinstance(kafka_error, KafkaError) else ""
         return ClusterError(f"{self} refused: {doing}: {text}{name}")
 
-    def any_broker_answers(self) -> bool:
-        """Whether a client that knows nothing yet finds a broker.
-
-        To describe the cluster is no such question: it goes to the broker that is told to be the controller; with KRaft
-        that is any of them, also one that has just died (measured: ten seconds' time-out).
-        """
-        self.leave_client()
-        try:
-            self.admin.list_topics(_COORDINATORS, timeout=CONNECT_TIMEOUT)
-        except KafkaException:
-            return False
-        return True
-
-    def leave_client(self) -> None:
-        """The next call gets a client that knows nothing yet.
+    def leave_client(self, made_before: float | None = None) -> None:
+        """The next call gets a client that knows nothing yet; one made since `made_before` (`time.monotonic`) stays.
 
         One that has lost a group's coordinator may go on waiting for it for ever (confluentinc/librdkafka 3847): each
         request timed out for minutes after the broker was back, while a new client was answered at once. One that has
         asked nothing while its broker was restarted goes on with an old leader epoch (measured: FENCED_LEADER_EPOCH).
         """
-        with self._lock:
-            self._leave(self._admin)
-            self._leave(self._group_admin)
-            self._admin = self._group_admin = None
-
-    def _leave(self, client: AdminClient | None) -> None:
-        """Kept for a while: with a client that is collected, requests of other threads that are under way fail."""
-        if client is not None:
-            self._left.append(client)
+        self._admins.leave(made_before)
 
     @property
     def causes(self) -> list[str]:
         """What librdkafka said of failures so far, oldest first, each once."""
-        admin = self._admin
-        with contextlib.suppress(KafkaException):
-            if admin is not None:
-                admin.poll(0)
+        self._admins.poll()
         return list(dict.fromkeys(_CIRCUMSTANCE.sub("", cause) for cause in self._causes.copy()))
+
+    def _make_admin(self, known: Sequence[str]) -> AdminClient:
+        """Of the brokers that are known those that the connection does not name stand behind those that it does."""
+        named = [part.strip().rpartition("://")[2] for part in self.bootstrap_servers.split(",")]
+        servers = ",".join([self.bootstrap_servers, *(one for one in known if one not in named)])
+        with self._valid_settings():
+            return AdminClient({**self.config, "bootstrap.servers": servers})
 
     @contextlib.contextmanager
     def _valid_settings(self) -> Iterator[None]:
@@ -298,6 +302,19 @@ class Clusters:
     @property
     def addresses(self) -> Addresses:
         return Addresses(self.source.bootstrap_servers, self.target.bootstrap_servers)
+
+
+def offsets_partition(group: str, partitions: int) -> int:
+    """The partition of Kafka's topic of offsets that a group belongs to: its leader is the group's coordinator.
+
+    As Kafka's `GroupMetadataManager.partitionFor` computes it, from Java's hash of the text.
+    """
+    hashed = 0
+    encoded = group.encode("utf-16-be", errors="surrogatepass")
+    for unit in range(0, len(encoded), 2):
+        hashed = (31 * hashed + int.from_bytes(encoded[unit : unit + 2])) & 0xFFFFFFFF
+    signed = hashed - (1 << 32) if hashed >= 1 << 31 else hashed
+    return 0 if signed == -(1 << 31) else abs(signed) % partitions
 
 
 class _CauseLogger(logging.LoggerAdapter[logging.Logger]):

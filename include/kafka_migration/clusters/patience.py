@@ -1,8 +1,8 @@
 """Asking a cluster of which a broker may have died for many things at once, until somebody answers for each.
 
 The client keeps a request for as long as its broker is away, and does not look who leads instead (librdkafka; measured:
-a read of offsets waited 26 s for a broker whose partitions others had led for 17 s). So the first attempts are short,
-and what was not answered is asked again by a client that knows nothing yet.
+a read of offsets waited 26 s for a broker whose partitions others had led for 17 s). So attempts are short, and what
+was not answered is asked again by a client that knows nothing yet.
 """
 
 from __future__ import annotations
@@ -19,14 +19,13 @@ from kafka_migration.clusters.client import COORDINATOR_TIMEOUT, Cluster
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
-SHORT_FIRST = (5.0, 10.0, 20.0)
+SHORT_FIRST = (5.0, 5.0, 5.0, 20.0)
 """Seconds for each attempt: of several brokers one that has died is missed by the others after nine."""
 
-ONE_LONG = (COORDINATOR_TIMEOUT,)
-"""For what a coordinator answers: there a time-out is worse than waiting."""
-
+_ONE_LONG = (COORDINATOR_TIMEOUT,)  # for what a coordinator answers: there a time-out is worse than waiting
+_ASKED_AGAIN = 3
 _PASSES_WITHIN = 15.0
-_PAUSE = 0.1
+_PAUSES = (0.1, 0.2, 0.5)
 _MOVING = {
     KafkaError.NOT_COORDINATOR,
     KafkaError.COORDINATOR_NOT_AVAILABLE,
@@ -40,48 +39,69 @@ def ask_each(
     wanted: Iterable[K],
     ask: Callable[[Sequence[K], float], Mapping[K, Future[T]]],
     passes: Callable[[K, KafkaError], bool] = lambda key, error: False,
-    attempts: Sequence[float] = SHORT_FIRST,
+    attempts: Sequence[float] | None = None,
 ) -> dict[K, T | KafkaError]:
     """What was answered for each. `ask` sends all requests at once, with so many seconds for each, and does not wait.
 
-    An error of the cluster that `passes` is asked again for up to 15 s. What nobody has answered is asked again while
-    any broker answers at all, with the seconds of the next of `attempts`; after the last it is a time-out.
+    An error of the cluster that `passes` is asked again for up to 15 s; what nobody has answered, with the seconds of
+    the next of `attempts` (`SHORT_FIRST` by default); after the last it is a time-out.
     """
     found: dict[K, T | KafkaError] = {}
-    further = iter(attempts)
+    further, pauses = iter(attempts or SHORT_FIRST), iter(_PAUSES)
     within = next(further)
     first_passing: float | None = None
     left = list(wanted)
     while left:
-        again, unanswered = [], False
-        for key, future in ask(left, within).items():
+        again, silent = [], False
+        asked = ask(left, within)
+        since = time.monotonic()
+        for key, future in asked.items():
             error = _error(future, within)
             if error is None:
                 found[key] = future.result()
                 continue
             found[key] = error
-            if error.code() in _UNANSWERED:
-                unanswered = True
+            if unanswered(error):
+                silent = True
                 again.append(key)
             elif passes(key, error):
                 first_passing = first_passing or time.monotonic()
                 if time.monotonic() - first_passing < _PASSES_WITHIN:
                     again.append(key)
-        if unanswered:
+        if again:
+            cluster.leave_client(made_before=since)
+        if silent:
             following = next(further, None)
-            if following is None or not cluster.any_broker_answers():
+            if following is None:
                 return found
-            within = following
+            within, first_passing = following, None  # meanwhile nobody could pass
         left = again
         if left:
-            cluster.leave_client()
-            time.sleep(_PAUSE)
+            time.sleep(next(pauses, _PAUSES[-1]))
     return found
+
+
+def ask_groups(
+    cluster: Cluster, wanted: Iterable[str], ask: Callable[[Sequence[str], float], Mapping[str, Future[T]]]
+) -> dict[str, T | KafkaError]:
+    """The same of groups, by a client of `Cluster.group_admin`; again where their coordinators have moved meanwhile."""
+    groups = list(wanted)
+    for _ in range(_ASKED_AGAIN):
+        began = time.monotonic()
+        answers = ask_each(cluster, groups, ask, coordinator_moves, _ONE_LONG)
+        if not cluster.coordinators_moved(began):
+            break
+    return answers
 
 
 def coordinator_moves(group: str, error: KafkaError) -> bool:
     """Whether a group's coordinator is on its way to another broker, which that broker says until it has read all."""
     return error.code() in _MOVING
+
+
+def unanswered(error: KafkaError) -> bool:
+    """Whether no broker has said this: the request was not answered."""
+    return error.code() in _UNANSWERED
 
 
 def _error(future: Future[T], within: float) -> KafkaError | None:

@@ -5,13 +5,14 @@ An active group does not make the call fail: the refusal stands in each partitio
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 
 from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError
 
 from kafka_migration.clusters.client import COORDINATOR_TIMEOUT, Cluster
-from kafka_migration.clusters.patience import ONE_LONG, ask_each, coordinator_moves
+from kafka_migration.clusters.patience import ask_groups, coordinator_moves
 from kafka_migration.errors import ClusterError, OffsetsRefused
 from kafka_migration.offsets import Offsets, TopicPartition
 
@@ -28,7 +29,7 @@ def committed(cluster: Cluster, groups: Iterable[str], stable: bool = False) -> 
         return {}
 
     def ask(left: Sequence[str], within: float) -> dict[str, Future[ConsumerGroupTopicPartitions]]:
-        admin = cluster.group_admin
+        admin = cluster.group_admin(left)
         return {
             group: admin.list_consumer_group_offsets(
                 [ConsumerGroupTopicPartitions(group)], require_stable=stable, request_timeout=within
@@ -36,8 +37,9 @@ def committed(cluster: Cluster, groups: Iterable[str], stable: bool = False) -> 
             for group in left
         }
 
+    answers = ask_groups(cluster, wanted, ask)
     found: dict[str, dict[TopicPartition, int]] = {}
-    for group, told in ask_each(cluster, wanted, ask, coordinator_moves, ONE_LONG).items():
+    for group, told in answers.items():
         doing = f"reading the offsets of group {group}"
         if isinstance(told, KafkaError):
             if told.code() != KafkaError.GROUP_ID_NOT_FOUND:  # newer brokers say so, older ones answer without offsets
@@ -59,7 +61,7 @@ def set_commits(cluster: Cluster, offsets: Mapping[str, Offsets]) -> None:
     Raises `OffsetsRefused` naming each group and partition that was not set, and `ClusterError` where nothing else is
     in the way than that a coordinator is not there yet.
     """
-    admin = cluster.group_admin
+    admin, began = cluster.group_admin(offsets), time.monotonic()
     futures = {
         group: admin.alter_consumer_group_offsets(
             [ConsumerGroupTopicPartitions(group, [tp.at(offset) for tp, offset in sorted(wanted.items())])],
@@ -75,6 +77,7 @@ def set_commits(cluster: Cluster, offsets: Mapping[str, Offsets]) -> None:
         for tp in (tp for tp in told.topic_partitions if tp.error):
             refused.append(f"group {group}, {tp.topic}/{tp.partition}: {tp.error.name()}")
             passing = passing and coordinator_moves(group, tp.error)
+    cluster.coordinators_moved(began)  # whoever asks next is to know
     if refused and passing:
         raise ClusterError(f"{cluster} has no coordinator for these groups yet:\n" + _some(refused))
     if not refused:

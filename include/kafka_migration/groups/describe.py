@@ -7,14 +7,15 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from confluent_kafka import ConsumerGroupState, ConsumerGroupType, KafkaError
-from confluent_kafka.admin import ConsumerGroupDescription
+from confluent_kafka.admin import ConsumerGroupDescription, ListConsumerGroupsResult
 
-from kafka_migration.clusters.client import REQUEST_TIMEOUT, Cluster
-from kafka_migration.clusters.patience import ONE_LONG, ask_each, coordinator_moves
+from kafka_migration.clusters.client import Cluster
+from kafka_migration.clusters.patience import ask_each, ask_groups, unanswered
 from kafka_migration.clusters.protocol import speak
 from kafka_migration.offsets import TopicPartition
 
 _BATCH = 500
+_LISTED_AGAIN = 4  # each time a broker is waited for 5 s; the others miss it after nine
 
 
 @dataclass(frozen=True)
@@ -62,14 +63,14 @@ def describe_groups(cluster: Cluster, groups: Iterable[str]) -> dict[str, Group]
         return {}
 
     def ask(left: Sequence[str], within: float) -> dict[str, Future[ConsumerGroupDescription]]:
-        admin = cluster.group_admin
+        admin = cluster.group_admin(left)
         futures: dict[str, Future[ConsumerGroupDescription]] = {}
         for i in range(0, len(left), _BATCH):
             futures |= admin.describe_consumer_groups(left[i : i + _BATCH], request_timeout=within)
         return futures
 
     found: dict[str, Group] = {}
-    for name, told in ask_each(cluster, wanted, ask, coordinator_moves, ONE_LONG).items():
+    for name, told in ask_groups(cluster, wanted, ask).items():
         if isinstance(told, KafkaError):
             if told.code() == KafkaError.GROUP_ID_NOT_FOUND:
                 found[name] = Group(name, "DEAD", "UNKNOWN", ())
@@ -103,11 +104,20 @@ class Listed:
 
 def list_groups(cluster: Cluster) -> list[Listed]:
     """All consumer groups of the cluster that this user may see; the client leaves out groups of any other type."""
-    told = cluster.wait(
-        cluster.admin.list_consumer_groups(request_timeout=REQUEST_TIMEOUT), "listing the consumer groups"
-    )
+    doing = "listing the consumer groups"
+
+    def ask(left: Sequence[str], within: float) -> dict[str, Future[ListConsumerGroupsResult]]:
+        return {one: cluster.admin.list_consumer_groups(request_timeout=within) for one in left}
+
+    for _ in range(_LISTED_AGAIN):
+        (told,) = ask_each(cluster, [doing], ask).values()
+        if isinstance(told, KafkaError):
+            raise cluster.error(told, doing)
+        if not any(unanswered(error.args[0]) for error in told.errors):
+            break
+        cluster.leave_client()  # of several brokers one has died, and the client has still to hear of it
     if told.errors:
-        raise cluster.error(told.errors[0], "listing the consumer groups")
+        raise cluster.error(told.errors[0], doing)
     return [
         Listed(
             entry.group_id,

@@ -87,8 +87,9 @@ def points_for(run: Run, current: Pass, *services: Service) -> dict[str, dict[To
     frozen = {stage for stage in stages if current.frozen_at(stage) is not None}
     unfrozen = sorted(stage for stage in stages - frozen if not _stays(run, stage))
     if unfrozen:
+        early = [service.name for service in services if stages_read(run, [service]) & set(unfrozen)]
         raise Refused(
-            f"{some([service.name for service in services])} reads topics whose cutover point is not frozen yet (stage"
+            f"{some(early)} reads topics whose cutover point is not frozen yet (stage"
             f" {', '.join(unfrozen)}): run the task `cutover` of that stage first. A task that was marked as success by"
             " hand has recorded nothing."
         )

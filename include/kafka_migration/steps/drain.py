@@ -186,7 +186,8 @@ def positions_now(run: Run, current: Pass, names: Iterable[str]) -> dict[str, di
     proven: dict[str, dict[TopicPartition, int]] = defaultdict(dict)
     for service in services:
         for group, proof in current.drained(service.name).items():
-            proven[group] |= proof.reaches(commits.get(group, {}))
+            for tp, offset in proof.reaches(commits.get(group, {})).items():
+                proven[group][tp] = max(offset, proven[group].get(tp, offset))
     readers = [Reader(g, points[g], commits[g], begins.get(g, {}), proven[g]) for g in groups]
     starts = read_several(run.clusters.origin, {tp for g in groups for tp in points[g]}, (Which.START,))[Which.START]
     return judge(run.clusters.origin, readers, starts)

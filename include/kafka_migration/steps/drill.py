@@ -131,9 +131,11 @@ def _read(cluster: Cluster, group: str, name: str, offsets: Mapping[TopicPartiti
 
 def _forget(cluster: Cluster, groups: Sequence[str]) -> None:
     with suppress(KafkaException, ClusterError):  # one that was not set is not there
-        for future in cluster.group_admin.delete_consumer_groups(
-            list(groups), request_timeout=COORDINATOR_TIMEOUT
-        ).values():
+        for future in (
+            cluster.group_admin(groups)
+            .delete_consumer_groups(list(groups), request_timeout=COORDINATOR_TIMEOUT)
+            .values()
+        ):
             with suppress(KafkaException, TimeoutError):
                 future.result(COORDINATOR_TIMEOUT)
 
