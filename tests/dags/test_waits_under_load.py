@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -64,8 +65,8 @@ def client(tmp_path: Path) -> Iterator[AirflowClient]:
 
 @pytest.fixture
 def load() -> Iterator[None]:
-    """As many busy processes as there are cores, and more."""
-    busy = [subprocess.Popen([sys.executable, "-c", _BUSY]) for _ in range(4)]
+    """As many busy processes as there are cores, besides all that Airflow and other tests do."""
+    busy = [subprocess.Popen([sys.executable, "-c", _BUSY]) for _ in range(os.cpu_count() or 1)]
     yield
     for process in busy:
         process.kill()

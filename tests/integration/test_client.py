@@ -14,6 +14,7 @@ from confluent_kafka import KafkaError, KafkaException
 from tests.conftest import RunningCluster
 from tests.integration.workbench import eventually
 
+from kafka_migration.clusters import client
 from kafka_migration.clusters.client import Cluster, Clusters
 from kafka_migration.clusters.identity import identify
 from kafka_migration.errors import ClusterError, ClusterUnreachable
@@ -56,7 +57,8 @@ def test_a_client_that_found_no_broker_is_not_asked_again(source: RunningCluster
     assert committed(there, ["nobody"]) == {"nobody": {}}
 
 
-def test_no_group_is_asked_of_a_cluster_that_does_not_answer() -> None:
+def test_no_group_is_asked_of_a_cluster_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "CONNECT_TIMEOUT", 2.0)
     nobody = cluster({"bootstrap.servers": f"127.0.0.1:{_closed_port()}"})
     for ask in (committed, describe_groups):
         with pytest.raises(ClusterUnreachable, match="looking whether it answers"):
