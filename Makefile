@@ -16,7 +16,7 @@ endif
 
 # What may be set on `make demo`, from the command line or the environment, and whatever else was set there.
 quoted = '$(subst ','\'',$(1))'
-SETTINGS = $(foreach name,SCHEME ROLLBACK DAMAGE BROKERS SECURE,$(call quoted,$(name)=$($(name)))) \
+SETTINGS = $(foreach name,SCHEME ROLLBACK DAMAGE BROKERS KILL_IN SECURE,$(call quoted,$(name)=$($(name)))) \
 	$(foreach name,$(filter-out PYTHON=%,$(MAKEOVERRIDES)),$(call quoted,$(name)))
 NOTHING_COUNTED := verdict INCONCLUSIVE produced=0 lost=0 repeated=0 out_of_order=0
 
@@ -27,6 +27,8 @@ endif
 COMPOSED = $(COMPOSE) --project-name kafka-migration --env-file .env.compose
 COMPOSE_TOLD = echo "Airflow is on its way: http://127.0.0.1:$$(sed -n 's/^AIRFLOW_PORT=//p' .env.compose), user admin;" \
 	"AIRFLOW_ADMIN_PASSWORD in .env.compose is the password. Stop it with: make compose-down"
+COMPOSE_FAILED = { echo "It did not start. Is its port in use? AIRFLOW_PORT in .env.compose sets another. What a container" \
+	"has said: $(COMPOSED) logs init" >&2; exit 1; }
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-19s %s\n", $$1, $$2 }'
@@ -66,19 +68,18 @@ bench: environment ## measure, side by side in one run; ONLY=copying picks one (
 	@exec env PYTHONPATH=include:. $(VENV)/bin/python -m benchmarks $(call quoted,ONLY=$(ONLY)) $(call quoted,SCALE=$(SCALE))
 
 compose-up: compose-ready ## Airflow with Postgres, Redis and two Celery workers in containers, and leave it running
-	@$(COMPOSED) up --detach --build
+	@$(COMPOSED) up --detach --build || $(COMPOSE_FAILED)
 	@$(COMPOSE_TOLD)
 
 compose-demo: compose-ready ## the same with two Kafka clusters and the live shop, to migrate it by hand
-	@WORKER_PID=service:shop $(COMPOSED) --profile demo up --detach --build
+	@WORKER_PID=service:shop $(COMPOSED) --profile demo up --detach --build || $(COMPOSE_FAILED)
 	@$(COMPOSE_TOLD)
 
 compose-down: compose-ready ## stop the containers of both; their volumes stay
 	@$(COMPOSED) --profile demo down
 
-# No help line yet: the kill in it has not been seen to end in a PASS. Needs root, debootstrap and a Docker engine.
-compose-check: compose-found environment
-	@exec env PYTHONPATH=include COMPOSE='$(COMPOSE)' $(VENV)/bin/python compose/check.py
+compose-check: compose-found environment ## migrate the shop in containers over images made here, one worker killed in the middle
+	@exec env PYTHONPATH=include COMPOSE='$(COMPOSE)' $(call quoted,KILL_IN=$(KILL_IN)) $(VENV)/bin/python compose/check.py
 
 compose-ready: compose-found
 	@$(call python,true)

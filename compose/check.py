@@ -1,14 +1,16 @@
 """`make compose-check`: the whole compose file once, over local base images, with a worker killed in the middle.
 
 Builds the images, brings the stack and the demo up, waits until every container is healthy, lets `demo.composed` make
-one run, kills with SIGKILL the worker that is switching the producers, and wants a PASS, and that the task that was
-killed was run again by the other worker. Everything is put away at the end, volumes too. It starts no Docker engine.
+one run, kills with SIGKILL the worker whose task has just stopped a service to switch it, and wants a PASS, and that
+the task that was killed was run again by the other worker. KILL_IN names the step: `switch_producers`, or `switch`, of
+a reading service. Everything is put away at the end, volumes too. It starts no Docker engine.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shlex
 import socket
@@ -27,10 +29,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import environment
 
+from demo.interrupts import Interrupted, raise_on_signals
+
 _ROOT = Path(__file__).resolve().parents[1]
 _PROJECT = "kafka-migration-check"
 _DAG = "orders.migrate"
-_KILLED_IN = "switch_producers."  # and the name of a service
+_STEPS = ("switch_producers", "switch")
+_STOPPED = re.compile(r" stopped: (\S+) ")  # what the shop's supervisord logs
 _HEALTHY_WITHIN = 900.0
 _LOCAL = {
     "AIRFLOW_IMAGE": "kafka-migration-local/airflow",
@@ -70,16 +75,19 @@ class Compose:
         return {one["Config"]["Labels"]["com.docker.compose.service"]: one for one in described}
 
 
-@dataclass
+@dataclass(frozen=True)
 class Killed:
     """The worker that was killed, the task that it ran, and which try of it that was."""
 
-    worker: str = ""
-    task: str = ""
-    try_number: int = 0
+    worker: str
+    task: str
+    try_number: int
 
 
 def main() -> int:
+    step = os.environ.get("KILL_IN") or _STEPS[0]
+    if step not in _STEPS:
+        raise Failed(f"KILL_IN={step} is no step in which a worker can be killed here; there are {', '.join(_STEPS)}")
     say("building the local base images")
     if subprocess.run([_ROOT / "compose/bases/build.sh"], env={**os.environ, "PYTHON": sys.executable}).returncode:
         raise Failed("the base images could not be built")
@@ -89,8 +97,10 @@ def main() -> int:
         password = _write_environment(env_file, port)
         compose = Compose(shlex.split(os.environ["COMPOSE"]), env_file)
         try:
+            if compose.containers():  # of a check that was itself killed; its passwords are in the volumes
+                compose.run("down", "--volumes", "--timeout", "0")
             _up(compose)
-            return _migrate(compose, port, password)
+            return _migrate(compose, Api(port, password), step)
         finally:
             _keep_logs(compose)
             compose.run("down", "--volumes", "--timeout", "20")
@@ -122,25 +132,21 @@ def _not_well(containers: dict[str, dict[str, Any]]) -> list[str]:
     return waited_for
 
 
-def _migrate(compose: Compose, port: int, password: str) -> int:
-    driver = compose.start("run", "--rm", "-T", "--no-deps", "migration")
-    killed = Killed()
-    over = threading.Event()
-    killer = threading.Thread(target=_kill_one, args=(compose, port, password, killed, over), daemon=True)
+def _migrate(compose: Compose, api: Api, step: str) -> int:
+    killer = Killer(compose, api, step)
     killer.start()
+    driver = compose.start("run", "--rm", "-T", "--no-deps", "migration")
     last = ""
     assert driver.stdout is not None
     for line in driver.stdout:
         print(line, end="", flush=True)
         last = line.strip() or last
-    over.set()
-    killer.join(10)
     code = driver.wait()
+    killed = killer.end()
     if code or not last.startswith("verdict PASS"):
         raise Failed(f"the migration did not end in PASS: {last}")
-    if not killed.worker:
-        raise Failed(f"no worker was killed: no {_KILLED_IN}* was seen to run")
-    api = Api(port, password)
+    if killed is None:
+        raise Failed(f"no worker was killed: no task of {step} was seen to stop its service")
     tasks = [one for one in api.tasks() if one["task_id"] == killed.task]
     again = [one for one in tasks if one["try_number"] > killed.try_number and not _on(one, killed.worker)]
     if not again:
@@ -152,18 +158,57 @@ def _migrate(compose: Compose, port: int, password: str) -> int:
     return 0
 
 
-def _kill_one(compose: Compose, port: int, password: str, killed: Killed, over: threading.Event) -> None:
-    api = Api(port, password)
-    while not over.wait(0.2):
-        with suppress(OSError, ValueError):
-            for task in api.tasks("running"):
-                workers = [name for name in ("worker-1", "worker-2") if _on(task, name)]
-                if task["task_id"].startswith(_KILLED_IN) and workers:
-                    container = compose.containers()[workers[0]]["Id"]
-                    _docker("kill", "--signal", "KILL", container)
-                    killed.worker, killed.task, killed.try_number = workers[0], task["task_id"], task["try_number"]
-                    say(f"killed {workers[0]}, which ran {killed.task} (try {killed.try_number})")
-                    return
+class Killer:
+    """Kills the worker whose task has stopped its service, as soon as the shop's supervisord tells of that.
+
+    Which worker runs what is asked all the time: between the stop and the next start lie some 40 ms. The kill mostly
+    meets the task when it has started the service again and not recorded that.
+    """
+
+    def __init__(self, compose: Compose, api: Api, step: str) -> None:
+        containers = compose.containers()
+        self._workers = {name: str(containers[name]["Id"]) for name in ("worker-1", "worker-2")}
+        command = ["docker", "logs", "--follow", "--tail", "0", containers["shop"]["Id"]]
+        self._shop = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self._api = api
+        self._step = step
+        self._running: list[dict[str, Any]] = []
+        self._over = threading.Event()
+        self._killed: Killed | None = None
+        self._threads = [threading.Thread(target=one, daemon=True) for one in (self._look, self._listen)]
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def end(self) -> Killed | None:
+        self._over.set()
+        self._shop.terminate()
+        for thread in self._threads:
+            thread.join(10)
+        return self._killed
+
+    def _look(self) -> None:
+        while not self._over.wait(0.2):
+            with suppress(OSError, ValueError):
+                self._running = self._api.tasks("running")
+
+    def _listen(self) -> None:
+        assert self._shop.stdout is not None
+        for line in self._shop.stdout:
+            stopped = _STOPPED.search(line)
+            if stopped and self._kill(stopped[1]):
+                return
+
+    def _kill(self, service: str) -> bool:
+        for task in self._running:
+            worker = next((name for name in self._workers if _on(task, name)), None)
+            if worker and set(task["task_id"].split(".")) == {self._step, service}:
+                _docker("kill", "--signal", "KILL", self._workers[worker])
+                self._killed = Killed(worker, task["task_id"], task["try_number"])
+                say(f"killed {worker}, whose {task['task_id']} (try {task['try_number']}) had just stopped {service}")
+                return True
+        return False
 
 
 def _on(task: dict[str, Any], worker: str) -> bool:
@@ -229,8 +274,12 @@ def say(text: str) -> None:
 
 
 if __name__ == "__main__":
+    raise_on_signals()
     try:
         sys.exit(main())
     except Failed as error:
         print(f"compose-check FAIL {error}", flush=True)
         sys.exit(1)
+    except Interrupted as error:
+        print(f"compose-check INTERRUPTED {error}", flush=True)
+        sys.exit(130)

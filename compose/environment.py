@@ -1,6 +1,7 @@
 """`python environment.py FILE`: the env file of docker-compose.yaml, its empty secrets filled with random ones.
 
-Made from `.env.compose.example` where it is not there. Mode 600; what is set stays. Uses the standard library alone.
+Made from `.env.compose.example` where it is not there. Mode 600; what is set stays, and is warned of where anyone would
+guess it: the container `init` does so too, which nobody sees who starts in the background. Standard library alone.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import re
 import secrets
 import sys
 from pathlib import Path
+
+import init
 
 _EXAMPLE = Path(__file__).resolve().parents[1] / ".env.compose.example"
 _SECRET = re.compile(r"^([A-Z_]+_(?:PASSWORD|SECRET|KEY))=[ \t]*$", re.MULTILINE)
@@ -45,6 +48,20 @@ def _random(name: str) -> str:
     return secrets.token_urlsafe(32)
 
 
+def main(name: str) -> str | None:
+    """What keeps the file from being made; None: it is there."""
+    file = Path(name)
+    try:
+        if write(file):
+            print(f"{name} holds new random secrets; only you may read it.")
+        lines = (line.partition("=") for line in file.read_text(encoding="utf-8").splitlines())
+    except OSError as error:
+        return f"{name} cannot be made or read: {error.strerror or error} ({error.filename})"
+    weak = init.weak({key: value for key, _, value in lines})
+    if weak:
+        print(init.warning(weak), file=sys.stderr)
+    return None
+
+
 if __name__ == "__main__":
-    if write(Path(sys.argv[1])):
-        print(f"{sys.argv[1]} holds new random secrets; only you may read it.")
+    sys.exit(main(sys.argv[1]))

@@ -27,7 +27,9 @@ def warning(names: list[str]) -> str:
     return (
         f"{line}\nWARNING: {', '.join(names)} in .env.compose can be guessed: well known, or shorter than {_SHORTEST}"
         f" characters.\nWhoever reaches this Airflow moves your services. Empty the line in .env.compose, run\n"
-        f"`make compose-down` and `make compose-up`: a random one is made.\n{line}"
+        f"`make compose-down` and `make compose-up`: a random one is made. The database keeps the one it was made\n"
+        f"with: for POSTGRES_PASSWORD remove its volume in between, and with it all that this Airflow knows:\n"
+        f"docker volume rm kafka-migration_database\n{line}"
     )
 
 

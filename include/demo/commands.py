@@ -41,7 +41,7 @@ def demo(console: Console, settings: Settings) -> Verdict:
     state = paths.state_folder()
     stage: Stage | None = None
     try:
-        stage = _stage(state, "demo", console, plan_of(settings), history=settings.history)
+        stage = _stage(state, "demo", console, plan_of(settings), history=settings.history, brokers=settings.brokers)
         stage.start()
         return survive(stage, console) if settings.scheme == DISASTER else migrate(stage, settings, console)
     except Interrupted as interruption:
@@ -181,6 +181,7 @@ def _stage(
     *,
     history: bool = False,
     practises: bool = False,
+    brokers: int = 1,
 ) -> Stage:
     root = paths.checkout()
     return Stage(
@@ -192,6 +193,7 @@ def _stage(
         plan=plan,
         history=history,
         practises=practises,
+        brokers=brokers,
     )
 
 

@@ -41,12 +41,19 @@ class ConnectError(Exception):
 class ConnectWorker:
     """A worker whose own cluster is at `bootstrap_servers`; what it copies there it can write exactly once.
 
-    As a context manager: start, wait until ready; killed at the end, since to stop takes it seconds. The process ends
-    with this one.
+    `replicas`: of its own topics. As a context manager: start, wait until ready; killed at the end, since to stop
+    takes it seconds. The process ends with this one.
     """
 
     def __init__(
-        self, name: str, bootstrap_servers: str, directory: Path, *, exactly_once: bool = True, heap: str = "640m"
+        self,
+        name: str,
+        bootstrap_servers: str,
+        directory: Path,
+        *,
+        exactly_once: bool = True,
+        heap: str = "640m",
+        replicas: int = 1,
     ) -> None:
         self.name = name
         self.directory = directory
@@ -55,6 +62,7 @@ class ConnectWorker:
         self._bootstrap_servers = bootstrap_servers
         self._exactly_once = exactly_once
         self._heap = heap
+        self._replicas = replicas
         self._process: OwnedProcess | None = None
 
     @property
@@ -146,7 +154,7 @@ class ConnectWorker:
         stores = {
             f"{what}.storage.{key}": value
             for what in ("config", "offset", "status")
-            for key, value in (("topic", f"connect-{what}-{self.name}"), ("replication.factor", "1"))
+            for key, value in (("topic", f"connect-{what}-{self.name}"), ("replication.factor", str(self._replicas)))
         }
         return {
             "bootstrap.servers": self._bootstrap_servers,

@@ -19,6 +19,9 @@ REJECT = "Reject"
 Policy = Callable[[str], str]
 """The answer to an approval, by the id of its task."""
 
+Watch = Callable[[Sequence[TaskRow]], None]
+"""What is called with each look at a run's tasks."""
+
 _LOOK_EVERY = 0.6
 _LOGS_EVERY = 1.0
 _NEVER = datetime.max.replace(tzinfo=UTC)
@@ -31,6 +34,10 @@ _TOLD = {APPROVE: "approved", REJECT: "rejected"}
 
 def approve_all(task_id: str) -> str:
     return APPROVE
+
+
+def nobody_watches(rows: Sequence[TaskRow]) -> None:
+    """Nothing befalls a run."""
 
 
 def approve_only(*task_ids: str) -> Policy:
@@ -63,13 +70,22 @@ class Run:
         self.run_id = run_id
         self.rejected: set[str] = set()
 
-    def follow(self, view: View, *, timeout: float, check: Callable[[], None], answers: Policy = approve_all) -> str:
-        """Until the run has ended; its state. `check` is called with each look and may raise."""
+    def follow(
+        self,
+        view: View,
+        *,
+        timeout: float,
+        check: Callable[[], None],
+        answers: Policy = approve_all,
+        watch: Watch = nobody_watches,
+    ) -> str:
+        """Until the run has ended; its state. With each look `check` is called, which may raise, and `watch`."""
         deadline = time.monotonic() + timeout
         while True:
             check()
             state = self._client.run_state(self.dag_id, self.run_id)
             rows = self.tasks()
+            watch(rows)
             self._answer_approvals(rows, answers, view)
             self._read_lines(rows)
             view.show(RunPicture(self.dag_id, state, rows, self._lines, datetime.now(UTC)))

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,8 +67,8 @@ class KafkaCluster:
     """One cluster whose nodes are broker and controller at once.
 
     As a context manager: format, start, wait until ready; stop at the end. `settings` are broker settings
-    that replace the defaults here. Nodes are counted from 1. The processes end with this one; whoever lets
-    another program own them takes `command(i)` after `format()`.
+    that replace the defaults here; `racks` holds each node's own. Nodes are counted from 1. The processes
+    end with this one; whoever lets another program own them takes `command(i)` after `format()`.
     """
 
     def __init__(
@@ -77,6 +77,7 @@ class KafkaCluster:
         directory: Path,
         *,
         brokers: int = 1,
+        racks: Sequence[str] = (),
         settings: Mapping[str, str] | None = None,
         version: str = DEFAULT_VERSION,
         heap: str = "384m",
@@ -90,6 +91,7 @@ class KafkaCluster:
             BrokerAddress(node, ports[2 * node - 2], ports[2 * node - 1]) for node in range(1, brokers + 1)
         )
         self._settings = dict(settings or {})
+        self._racks = dict(enumerate(racks, 1))
         self._heap = heap
         self._processes: dict[int, OwnedProcess] = {}
 
@@ -249,6 +251,7 @@ class KafkaCluster:
             "log.cleaner.dedupe.buffer.size": "16777216",
             "num.network.threads": "2",
             "num.io.threads": "4",
+            **({"broker.rack": self._racks[address.node]} if address.node in self._racks else {}),
             **self._settings,
         }
 

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 from rich.console import Console
 
+from demo.broker_loss import BrokerLoss
+from demo.follow import nobody_watches
 from demo.legs import legs_of, order_may_bend
 from demo.playing import (
     SHOP_RUNS_FIRST,
@@ -27,18 +29,21 @@ from demo.witness import FaultKind, WitnessCount
 def migrate(stage: Stage, settings: Settings, console: Console) -> Verdict:
     """Make the demo's runs, each only if the one before did what it should; let the groups finish; count."""
     legs = legs_of(settings)
+    loss = _loss(stage, settings, console)
     ends: list[RunEnd] = []
     evidence = Evidence(None, {})
     time.sleep(max(0.0, SHOP_RUNS_FIRST - stage.shop_has_run))
     for number, leg in enumerate(legs, 1):
         if len(legs) > 1:
             say(console, f"leg {number} of {len(legs)}: {leg.dag}, {leg.told}")
-        end, evidence = play(stage, leg, console, damaged=settings.damage)
+        end, evidence = play(stage, leg, console, damaged=settings.damage, watch=loss.watch if loss else nobody_watches)
         ends.append(end)
         if ends[-1].problem is None and number < len(legs):
             ends[-1] = after_some_business(stage, ends[-1], console)
         if ends[-1].problem is not None:
             break
+    if loss is not None:
+        loss.end()
     arrived = ends[-1].problem is None
     if settings.history and (arrived or settings.damage):  # a damaged copy stops no service
         read_what_was_stored(stage, stage.target, console)
@@ -47,7 +52,20 @@ def migrate(stage: Stage, settings: Settings, console: Console) -> Verdict:
     tell_copied(console, evidence, counted)
     ends[-1] = replace(ends[-1], elsewhere=elsewhere(stage, counted, ends[-1].side))
     left_unread = not arrived and (settings.history or len(legs) > len(ends))
-    return judge(ends, _tally(counted, settings), cut_short=left_unread, differs=evidence.first_difference)
+    return judge(
+        ends,
+        _tally(counted, settings),
+        cut_short=left_unread,
+        differs=evidence.first_difference,
+        not_shown=loss.missing if loss else None,
+    )
+
+
+def _loss(stage: Stage, settings: Settings, console: Console) -> BrokerLoss | None:
+    if settings.kill_in is None:
+        return None
+    clusters = {"source": stage.source, "target": stage.target}
+    return BrokerLoss(clusters, settings.kill_in, lambda text: say(console, text))
 
 
 def _tally(counted: WitnessCount, settings: Settings) -> Tally:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from rich.console import Console
 
 from demo.damage import damaging
-from demo.follow import Run
+from demo.follow import Run, Watch, nobody_watches
 from demo.kafka import KafkaCluster
 from demo.legs import Leg, Side
 from demo.stage import Stage
@@ -35,7 +35,9 @@ _QUIET = 8.0
 _FAIL_WITH_THE_VERDICT = {"evidence", "gate"}
 
 
-def play(stage: Stage, leg: Leg, console: Console, *, damaged: bool = False) -> tuple[RunEnd, Evidence]:
+def play(
+    stage: Stage, leg: Leg, console: Console, *, damaged: bool = False, watch: Watch = nobody_watches
+) -> tuple[RunEnd, Evidence]:
     """One run of the leg's DAG, its approvals answered; how it ended, and what it left."""
     stage.client.wait_for_dag(leg.dag, DAG_WITHIN, stage.raise_if_dead)
     run_id = datetime.now(UTC).strftime("demo-%Y%m%dT%H%M%SZ")
@@ -44,7 +46,7 @@ def play(stage: Stage, leg: Leg, console: Console, *, damaged: bool = False) -> 
     run = Run(stage.client, leg.dag, run_id)
     with view_for(console) as view:
         answers = damaging(stage, leg.answers, view.say) if damaged else leg.answers
-        state = run.follow(view, timeout=_RUN_WITHIN, check=stage.raise_if_dead, answers=answers)
+        state = run.follow(view, timeout=_RUN_WITHIN, check=stage.raise_if_dead, answers=answers, watch=watch)
     say(console, f"run {state}")
     evidence = Evidence.of_run(stage.evidence, run_id)
     wanted = run.rejected | _FAIL_WITH_THE_VERDICT if run.rejected or damaged else set()

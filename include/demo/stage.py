@@ -23,13 +23,14 @@ from demo.connect import ConnectWorker
 from demo.kafka import KafkaCluster
 from demo.rest import AirflowClient, Connection
 from demo.shop import Shop
-from demo.shop.catalogue import EVENTS, PLAIN, WITH_HISTORY, WITH_STOCK
+from demo.shop.catalogue import EVENTS, PLAIN, WITH_HISTORY, WITH_STOCK, acknowledged_by_two
 from demo.shop.history import write_history
 from demo.waiting import WaitedInVain, wait_until
 
 _READY_WITHIN = 300.0
 _LANES_END_WITHIN = 1.0
 _HEAP, _SMALL_HEAP = "640m", "256m"
+_ZONES = ("zone-a", "zone-b", "zone-c")
 _PRACTISED = paths.include_folder() / "demo" / "plans" / "up"
 
 # What a new start leaves as it is: who may run here, what was proved, what `make up` is writing, the faults' own.
@@ -45,6 +46,7 @@ class Stage:
     copy of that file as its only plan; without, the plans that it finds anyway. With `history` the source holds
     stored messages before the shop opens, and on each side a Kafka Connect worker runs that can copy them. With
     `practises` a small second shop runs beside the first, a worker that can copy it, and Airflow finds its plan too.
+    Each cluster has so many `brokers`: the source's in one zone, the target's each in its own.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Stage:
         plan: Path | None = None,
         history: bool = False,
         practises: bool = False,
+        brokers: int = 1,
     ) -> None:
         self._claim = Claim(state, command)  # before anything of that folder is looked at or ended
         self._state = state
@@ -73,10 +76,13 @@ class Stage:
             environment["KAFKA_MIGRATION_PLANS"] = str(_copied(plan, state / "plans"))
         elif practises:
             environment["KAFKA_MIGRATION_PLANS"] = os.pathsep.join((_plans_anyway(), str(_PRACTISED)))
-        self.source = KafkaCluster("source", state / "source")
-        self.target = KafkaCluster("target", state / "target")
+        self._replicas = brokers
+        zones = _ZONES[:brokers]
+        self.source = KafkaCluster("source", state / "source", brokers=brokers, racks=brokers * zones[:1])
+        self.target = KafkaCluster("target", state / "target", brokers=brokers, racks=zones)
         sockets = paths.socket_folder(state)
-        self.shop = Shop(state / "shop", sockets, WITH_HISTORY if history else WITH_STOCK if practises else PLAIN)
+        catalogue = WITH_HISTORY if history else WITH_STOCK if practises else PLAIN
+        self.shop = Shop(state / "shop", sockets, catalogue if brokers == 1 else acknowledged_by_two(catalogue))
         self.workers: dict[str, ConnectWorker] = {}
         if history or practises:
             self.workers["target"] = self._worker(self.target, _HEAP if history else _SMALL_HEAP)
@@ -120,7 +126,7 @@ class Stage:
 
     def _worker(self, cluster: KafkaCluster, heap: str) -> ConnectWorker:
         folder = self._state / f"connect-{cluster.name}"
-        return ConnectWorker(cluster.name, cluster.bootstrap_servers, folder, heap=heap)
+        return ConnectWorker(cluster.name, cluster.bootstrap_servers, folder, heap=heap, replicas=self._replicas)
 
     def _write_history(self) -> None:
         """What is to come along; the groups that read it stand before its last part."""

@@ -146,12 +146,19 @@ def unknown(reason: str) -> Verdict:
     return Verdict(Outcome.INCONCLUSIVE, Tally(), reason)
 
 
-def judge(runs: Sequence[RunEnd], tally: Tally, *, cut_short: bool = False, differs: str | None = None) -> Verdict:
+def judge(
+    runs: Sequence[RunEnd],
+    tally: Tally,
+    *,
+    cut_short: bool = False,
+    differs: str | None = None,
+    not_shown: str | None = None,
+) -> Verdict:
     """The verdict of a demo: messages at fault, or the first run that did not do what it was to do.
 
     `cut_short`: the last of these runs should have been followed by others, or by services that read the rest. What
     the groups had still to read is counted as lost, and is not the reason. `differs`: the first message whose copy the
-    last run found not to be equal.
+    last run found not to be equal. `not_shown`: what was to happen to the clusters meanwhile and did not.
     """
     if tally.faulty and not cut_short:
         return Verdict(Outcome.FAIL, tally)
@@ -163,6 +170,8 @@ def judge(runs: Sequence[RunEnd], tally: Tally, *, cut_short: bool = False, diff
         if run.problem is not None:
             outcome, reason = run.problem
             return Verdict(Outcome.FAIL if tally.faulty else outcome, tally, reason)
+    if not_shown is not None:
+        return Verdict(Outcome.INCONCLUSIVE, tally, not_shown)
     return Verdict(Outcome.PASS, tally)
 
 

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
 
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException
 from confluent_kafka import TopicPartition as KafkaTopicPartition
-from confluent_kafka.admin import OffsetSpec
+from confluent_kafka.admin import ListOffsetsResultInfo, OffsetSpec
 
-from kafka_migration.clusters.client import CONNECT_TIMEOUT, REQUEST_TIMEOUT, Cluster
+from kafka_migration.clusters.client import CONNECT_TIMEOUT, Cluster
+from kafka_migration.clusters.patience import ask_each
 from kafka_migration.errors import ClusterError
 
 _BATCH = 500
-_LEADERS_WITHIN = 15.0
+_ASKED_EVERY = 0.5  # seconds
 _PASSING = {
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
@@ -85,70 +86,80 @@ def read_several(
 ) -> dict[Which, dict[TopicPartition, int]]:
     """Several offsets of every partition, asked for side by side.
 
-    A partition whose leader has just changed, or is new, is asked for again: the broker says that this passes.
+    A partition whose leader has just changed, is new, or has died is asked for again: that passes.
     """
     kinds = tuple(which)
+    ordered = sorted(set(partitions), key=in_order)
+    wanted = [(kind, tp) for kind in kinds for tp in ordered]
+    told = ask_each(
+        cluster,
+        wanted,
+        lambda left, within: _ask(cluster, left, within),
+        _Doubts(cluster).pass_by,
+    )
     found: dict[Which, dict[TopicPartition, int]] = {kind: {} for kind in kinds}
-    wanted = sorted(set(partitions), key=in_order)
-    left = dict.fromkeys(kinds, wanted) if wanted else {}
-    deadline = time.monotonic() + _LEADERS_WITHIN
-    while left:
-        again: dict[Which, list[TopicPartition]] = {}
-        there: set[TopicPartition] | None = None
-        for kind, tp, future in _ask(cluster, left):
-            try:
-                found[kind][tp] = future.result(timeout=REQUEST_TIMEOUT + 5).offset
-            except KafkaException as error:
-                if error.args[0].code() == KafkaError._NOENT and there is None:
-                    there = _there(cluster)
-                if not _passes(error, tp, there or ()) or time.monotonic() > deadline:
-                    raise _refusal(cluster, error, f"the {kind.value} offset of {tp}") from None
-                again.setdefault(kind, []).append(tp)
-        left = again
-        if left:
-            # A client that has not asked anything while its broker was restarted goes on with an old leader epoch, and
-            # is refused for ever (measured: FENCED_LEADER_EPOCH for 15 s); hearing of the topics anew mends that.
-            with contextlib.suppress(KafkaException):
-                cluster.admin.list_topics(timeout=CONNECT_TIMEOUT)
-            time.sleep(0.1)
+    for kind, tp in wanted:
+        answer = told[kind, tp]
+        if isinstance(answer, KafkaError):
+            raise _refusal(cluster, answer, f"the {kind.value} offset of {tp}")
+        found[kind][tp] = answer.offset
     return found
 
 
-def _passes(error: KafkaException, tp: TopicPartition, there: Container[TopicPartition]) -> bool:
-    """Whether the partition has a leader all the same, of which the client has not heard yet. `there`: all that are."""
-    code = error.args[0].code()
-    return tp in there if code == KafkaError._NOENT else code in _PASSING
+class _Doubts:
+    """Whether what was refused passes by itself: the partition has a leader, of which the client has not heard yet."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._there: set[TopicPartition] = set()
+        self._asked = -_ASKED_EVERY
+
+    def pass_by(self, asked: tuple[Which, TopicPartition], error: KafkaError) -> bool:
+        if error.code() != KafkaError._NOENT:
+            return error.code() in _PASSING
+        now = time.monotonic()
+        if now - self._asked >= _ASKED_EVERY:
+            self._there, self._asked = _all_there(self._cluster), now
+        return asked[1] in self._there
 
 
-def _there(cluster: Cluster) -> set[TopicPartition]:
+def _all_there(cluster: Cluster) -> set[TopicPartition]:
     """Every partition that this user may see, asked for once: of new topics each one is in doubt for a moment."""
     with contextlib.suppress(KafkaException):
         told = cluster.admin.list_topics(timeout=CONNECT_TIMEOUT).topics
         return {
-            TopicPartition(name, n) for name, topic in told.items() if topic.error is None for n in topic.partitions
+            TopicPartition(name, number)
+            for name, topic in told.items()
+            if topic.error is None
+            for number in topic.partitions
         }
     return set()
 
 
-def _ask(cluster: Cluster, wanted: Mapping[Which, Sequence[TopicPartition]]) -> list[tuple[Which, TopicPartition, Any]]:
-    """All requests under way at once; what comes back are futures."""
-    asked: list[tuple[Which, TopicPartition, Any]] = []
-    for kind, partitions in wanted.items():
+def _ask(
+    cluster: Cluster, wanted: Iterable[tuple[Which, TopicPartition]], within: float
+) -> dict[tuple[Which, TopicPartition], Future[ListOffsetsResultInfo]]:
+    """All requests under way at once."""
+    asked: dict[tuple[Which, TopicPartition], Future[ListOffsetsResultInfo]] = {}
+    by_kind: dict[Which, list[TopicPartition]] = {}
+    for kind, tp in wanted:
+        by_kind.setdefault(kind, []).append(tp)
+    for kind, partitions in by_kind.items():
         spec = OffsetSpec.earliest() if kind is Which.START else OffsetSpec.latest()
         isolation = IsolationLevel.READ_COMMITTED if kind is Which.STABLE else IsolationLevel.READ_UNCOMMITTED
         for i in range(0, len(partitions), _BATCH):
             futures = cluster.admin.list_offsets(
                 {tp.at(0): spec for tp in partitions[i : i + _BATCH]},
                 isolation_level=isolation,
-                request_timeout=REQUEST_TIMEOUT,
+                request_timeout=within,
             )
-            asked += [(kind, TopicPartition(tp.topic, tp.partition), future) for tp, future in futures.items()]
+            asked |= {(kind, TopicPartition(tp.topic, tp.partition)): future for tp, future in futures.items()}
     return asked
 
 
-def _refusal(cluster: Cluster, error: KafkaException, doing: str) -> ClusterError:
+def _refusal(cluster: Cluster, error: KafkaError, doing: str) -> ClusterError:
     """That no leader was found has three reasons that its text hides: no such topic, no permission, no broker."""
-    if error.args[0].code() != KafkaError._NOENT:
+    if error.code() != KafkaError._NOENT:
         return cluster.error(error, doing)
     try:
         cluster.admin.list_topics(timeout=CONNECT_TIMEOUT)

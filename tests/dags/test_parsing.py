@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 from tests.dags.conftest import AirflowHome, Ended
 
+from demo.broker_loss import CUTOVER, STEPS
+from demo.legs import plan_of
+from demo.settings import KILL_IN, Settings
 from kafka_migration.sides import Side
 
 if TYPE_CHECKING:
@@ -292,6 +295,19 @@ def test_evidence_waits_for_every_task_and_the_gate_for_the_evidence(dags_of: Ca
             others = set(dag.task_ids) - {"evidence", "gate"}
             assert dag.get_task("evidence").get_flat_relative_ids(upstream=True) == others
             assert dag.get_task("gate").upstream_task_ids == {"evidence"}
+
+
+@pytest.mark.parametrize("scheme", KILL_IN)
+def test_broker_of_the_demo_is_killed_in_tasks_that_there_are(
+    dags_of: Callable[..., dict[str, DAG]], scheme: str
+) -> None:
+    """The demo names them by patterns: one that matches nothing would kill nobody."""
+    plan = plan_of(Settings(scheme)).read_text(encoding="utf-8")
+    plan = plan.replace("plan: orders", "plan: shop").replace("{", "{{").replace("}", "}}")
+    tasks = dags_of(plan)["migrate"].task_ids
+    assert CUTOVER in tasks
+    for step in KILL_IN[scheme]:
+        assert any(STEPS[step].tasks.fullmatch(task) for task in tasks), step
 
 
 def test_parameters_are_those_of_the_purpose(dags_of: Callable[..., dict[str, DAG]]) -> None:

@@ -44,13 +44,15 @@ def cluster(config: Mapping[str, Any], **kwargs: Any) -> Cluster:
 
 
 def test_a_client_that_found_no_broker_is_not_asked_again(source: RunningCluster) -> None:
-    """One may go on finding none after they are back: see `Cluster.group_admin`."""
+    """One may go on finding none after they are back: see `Cluster.leave_client`."""
     there = cluster({"bootstrap.servers": source.bootstrap_servers})
-    first = there.admin
-    assert there.group_admin is first
+    first, first_of_groups = there.admin, there.group_admin
+    assert there.admin is first
+    assert there.group_admin is first_of_groups
     with pytest.raises(ClusterUnreachable):
         raise there.error(KafkaError(KafkaError._TRANSPORT), "asking")
     assert there.admin is not first
+    assert there.group_admin is not first_of_groups
     assert committed(there, ["nobody"]) == {"nobody": {}}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import json
 import re
 import stat
@@ -44,12 +44,9 @@ def documented() -> dict[str, str]:
 
 
 def module(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"compose_{name}", ROOT / "compose" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "compose")
+        return importlib.import_module(name)
 
 
 def test_only_keys_that_both_compose_programs_know_are_used() -> None:
@@ -192,13 +189,24 @@ def test_the_env_file_gets_random_secrets_once_and_is_for_its_owner(tmp_path: Pa
     assert file.read_text(encoding="utf-8") == first
 
 
-def test_a_secret_that_was_chosen_stays(tmp_path: Path) -> None:
+def test_a_secret_that_was_chosen_stays_and_is_warned_of_when_it_can_be_guessed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "env"
-    file.write_text("POSTGRES_PASSWORD=chosen by hand\nREDIS_PASSWORD=\n", encoding="utf-8")
-    module("environment").write(file)
+    file.write_text(
+        "AIRFLOW_ADMIN_PASSWORD=admin\nPOSTGRES_PASSWORD=chosen by hand\nREDIS_PASSWORD=\n", encoding="utf-8"
+    )
+    assert module("environment").main(str(file)) is None
     content = file.read_text(encoding="utf-8")
-    assert content.startswith("POSTGRES_PASSWORD=chosen by hand\n")
+    assert content.startswith("AIRFLOW_ADMIN_PASSWORD=admin\nPOSTGRES_PASSWORD=chosen by hand\n")
     assert re.search(r"^REDIS_PASSWORD=\S{40,}$", content, re.MULTILINE)
+    assert "WARNING: AIRFLOW_ADMIN_PASSWORD in .env.compose can be guessed" in capsys.readouterr().err
+
+
+def test_an_env_file_that_cannot_be_made_is_told_of_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    problem = module("environment").main(str(tmp_path / "file" / ".env.compose"))
+    assert re.search(r"\.env\.compose cannot be made or read: Not a directory", problem)
 
 
 def test_passwords_that_anyone_would_guess_are_warned_of() -> None:

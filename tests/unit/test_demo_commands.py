@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from demo.settings import Settings, read
+from demo.broker_loss import STEPS
+from demo.settings import KILL_IN, Settings, read
 
 ROOT = Path(__file__).parents[2]
 NOTHING = "verdict INCONCLUSIVE produced=0 lost=0 repeated=0 out_of_order=0"
@@ -34,6 +35,7 @@ def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
         ("ROLLBACK=later", "ROLLBACK=after_producers, ROLLBACK=after_consumers"),
         ("DAMAGE=yes", "DAMAGE=1"),
         ("BROKERS=2", "BROKERS=3"),
+        ("KILL_IN=lunch", "KILL_IN=drain, KILL_IN=create_topics"),
         ("SECURE=it's", "SECURE=1"),
     ],
 )
@@ -47,7 +49,7 @@ def test_unknown_value_is_refused_with_the_allowed_ones(setting: str, allowed: s
 
 @pytest.mark.parametrize(
     "setting",
-    ["BROKERS=3", "SECURE=1"],
+    ["SECURE=1"],
 )
 def test_value_whose_part_does_not_exist_is_refused_with_not_yet(setting: str) -> None:
     done = make("demo", setting)
@@ -83,6 +85,33 @@ def test_what_goes_with_a_migration_is_refused_where_a_cluster_is_lost(other: st
     assert done.returncode == 2
     assert f"{other.partition('=')[0]} goes with a migration. SCHEME=disaster_recovery migrates nothing" in done.stdout
     assert done.stdout.splitlines()[-1] == f"{NOTHING} reason=unknown_value"
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        (["KILL_IN=drain"], "KILL_IN goes with BROKERS=3"),
+        (["BROKERS=3", "KILL_IN=mirror"], "KILL_IN=mirror is no step of SCHEME=producers_first. Its steps: drain, "),
+        (["BROKERS=3", "DAMAGE=1"], "does not go with DAMAGE=1"),
+        (["BROKERS=3", "SCHEME=disaster_recovery"], "does not go with SCHEME=disaster_recovery"),
+    ],
+)
+def test_broker_that_cannot_be_killed_there_is_refused(settings: list[str], told: str) -> None:
+    done = make("demo", *settings)
+
+    assert done.returncode == 2
+    assert told in done.stdout
+    assert done.stdout.splitlines()[-1] == f"{NOTHING} reason=unknown_value"
+
+
+def test_each_scheme_has_a_step_in_which_a_broker_is_killed_where_none_is_named() -> None:
+    for scheme, steps in KILL_IN.items():
+        assert read([f"SCHEME={scheme}", "BROKERS=3"]).kill_in == steps[0]
+        assert set(steps) <= STEPS.keys()
+    assert read(["BROKERS=3", "KILL_IN=create_topics", "ROLLBACK=after_consumers"]) == Settings(
+        rollback="after_consumers", brokers=3, kill_in="create_topics"
+    )
+    assert read([]).kill_in is None
 
 
 def test_unknown_setting_is_not_ignored() -> None:

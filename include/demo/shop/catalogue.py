@@ -114,6 +114,12 @@ WITH_STOCK = Catalogue(
 """The shop and, beside it, a small second one with a topic and a group of its own, whose mirror is kept."""
 
 
+def acknowledged_by_two(catalogue: Catalogue) -> Catalogue:
+    """The same where topics have several replicas: none takes a message that only one broker has."""
+    topics = tuple(replace(one, settings={**one.settings, "min.insync.replicas": "2"}) for one in catalogue.topics)
+    return replace(catalogue, topics=topics)
+
+
 def readers() -> dict[str, frozenset[str]]:
     """The topics that each group of the plain shop reads."""
     return PLAIN.readers

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import re
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
@@ -30,8 +31,14 @@ T = TypeVar("T")
 
 REQUEST_TIMEOUT = 30.0
 CONNECT_TIMEOUT = 10.0
+COORDINATOR_TIMEOUT = 60.0
+"""For what a group's coordinator answers, through `Cluster.group_admin`. librdkafka finds a new coordinator by itself
+(measured: within 15 s), and ends the process some seconds after such a request has timed out."""
+
 CLIENT_ID = "kafka-migration"
 VERIFYING_ID = "kafka-migration-verify"
+_COORDINATORS = "__consumer_offsets"  # the leader of a partition coordinates the groups that belong to it
+_REMEMBERS_FOR = 5.0
 _LEAST_QUEUED = 64  # KiB
 
 _UNREACHABLE = {
@@ -74,6 +81,10 @@ class Cluster:
         self._log = log or logging.getLogger("kafka_migration.librdkafka")
         self._causes: deque[str] = deque(maxlen=20)
         self._admin: AdminClient | None = None
+        self._group_admin: AdminClient | None = None
+        self._group_admin_since = 0.0
+        self._leaders: Mapping[int, int] = {}
+        self._left: deque[AdminClient] = deque(maxlen=4)
         self._lock = threading.Lock()
 
     def __str__(self) -> str:
@@ -120,16 +131,36 @@ class Cluster:
 
     @property
     def group_admin(self) -> AdminClient:
-        """The admin client for what a group's coordinator answers, once any broker has. Raises `ClusterUnreachable`.
+        """The admin client for what a group's coordinator answers. Raises `ClusterUnreachable`; ask for it each time.
 
-        librdkafka aborts the process when a connection breaks under such a request (confluentinc/librdkafka 4605), so
-        none is sent while it is known that nobody answers.
+        librdkafka remembers coordinators for good. When one is none any more, as after each restart of a broker, it
+        ends the whole process at the next read of offsets (confluentinc/librdkafka 5040; measured with 2.16.1: SIGSEGV)
+        or is refused for ever; it also ends it after a request to one has timed out (4605; SIGABRT). The coordinators
+        are the leaders of Kafka's own topic of offsets, so these are looked at first: where they are others than before
+        a client is used that knows none, and where one is missing nothing is sent. What stays is a coordinator that
+        moves within the milliseconds between.
         """
         admin = self.admin
-        self.wait(
-            admin.describe_cluster(request_timeout=CONNECT_TIMEOUT), "looking whether it answers", CONNECT_TIMEOUT
-        )
-        return admin
+        try:
+            told = admin.list_topics(_COORDINATORS, timeout=CONNECT_TIMEOUT).topics[_COORDINATORS]
+        except KafkaException as error:
+            raise self.error(error, "looking whether it answers") from None
+        leaders = {number: partition.leader for number, partition in told.partitions.items()}
+        missing = sorted(number for number, leader in leaders.items() if leader < 0)
+        if missing:
+            raise ClusterUnreachable(
+                f"{self} has no leader for partition {missing[0]} of {_COORDINATORS}, so that groups which belong"
+                " there have no coordinator. Bring the broker back that kept it."
+            )
+        with self._lock:
+            now = time.monotonic()
+            # A user who may not describe that topic is told of no partition: then no client remembers for long.
+            moved = leaders != self._leaders if leaders else now - self._group_admin_since > _REMEMBERS_FOR
+            if self._group_admin is None or moved:
+                self._leave(self._group_admin)
+                self._group_admin, self._group_admin_since = AdminClient(self.config), now
+                self._leaders = leaders
+            return self._group_admin
 
     @contextlib.contextmanager
     def reader(self, isolation: str = "read_committed") -> Iterator[Consumer]:
@@ -164,7 +195,7 @@ class Cluster:
             raise self.error(error, doing) from None
         except TimeoutError:
             cause = self._cause()
-            self._leave_client()
+            self.leave_client()
             raise ClusterUnreachable(f"{self} did not answer within {timeout:.0f} s: {doing}{cause}") from None
 
     def error(self, error: KafkaException | KafkaError, doing: str) -> ClusterError:
@@ -175,11 +206,41 @@ class Cluster:
                 f"{self} could not be reached: {doing}: {kafka_error.str()}{self._cause()}"
                 f"\nCheck the connection {self.connection} and that its brokers can be reached from this host."
             )
-            self._leave_client()
+            self.leave_client()
             return unreachable
         text = kafka_error.str() if isinstance(kafka_error, KafkaError) else str(error)
         name = f" ({kafka_error.name()})" if isinstance(kafka_error, KafkaError) else ""
         return ClusterError(f"{self} refused: {doing}: {text}{name}")
+
+    def any_broker_answers(self) -> bool:
+        """Whether a client that knows nothing yet finds a broker.
+
+        To describe the cluster is no such question: it goes to the broker that is told to be the controller; with KRaft
+        that is any of them, also one that has just died (measured: ten seconds' time-out).
+        """
+        self.leave_client()
+        try:
+            self.admin.list_topics(_COORDINATORS, timeout=CONNECT_TIMEOUT)
+        except KafkaException:
+            return False
+        return True
+
+    def leave_client(self) -> None:
+        """The next call gets a client that knows nothing yet.
+
+        One that has lost a group's coordinator may go on waiting for it for ever (confluentinc/librdkafka 3847): each
+        request timed out for minutes after the broker was back, while a new client was answered at once. One that has
+        asked nothing while its broker was restarted goes on with an old leader epoch (measured: FENCED_LEADER_EPOCH).
+        """
+        with self._lock:
+            self._leave(self._admin)
+            self._leave(self._group_admin)
+            self._admin = self._group_admin = None
+
+    def _leave(self, client: AdminClient | None) -> None:
+        """Kept for a while: with a client that is collected, requests of other threads that are under way fail."""
+        if client is not None:
+            self._left.append(client)
 
     @property
     def causes(self) -> list[str]:
@@ -199,15 +260,6 @@ class Cluster:
                 f"the connection {self.connection} of {self} does not make a Kafka client: {error.args[0].str()}"
                 "\nCorrect the connection's extra; its keys are those of librdkafka."
             ) from None
-
-    def _leave_client(self) -> None:
-        """The next call gets a client that knows nothing yet.
-
-        One that has lost a group's coordinator may go on waiting for it for ever (confluentinc/librdkafka 3847): each
-        request timed out for minutes after the broker was back, while a new client was answered at once.
-        """
-        with self._lock:
-            self._admin = None
 
     def _cause(self) -> str:
         return "".join(f"\n    cause: {cause}" for cause in self.causes[-3:])

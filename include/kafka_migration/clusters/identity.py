@@ -7,13 +7,15 @@ apart from one that answers for another cluster.
 from __future__ import annotations
 
 import socket
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, DescribeClusterResult
 
 from kafka_migration.clusters.client import CONNECT_TIMEOUT, Cluster
+from kafka_migration.clusters.patience import ask_each
 from kafka_migration.errors import ClusterError
 
 _TCP_TIMEOUT = 5.0
@@ -112,6 +114,12 @@ def _ask(cluster: Cluster, broker_id: int, host: str, port: int) -> Broker:
 
 
 def _racks(cluster: Cluster) -> dict[int, str | None]:
-    future = cluster.admin.describe_cluster(request_timeout=CONNECT_TIMEOUT)
-    told = cluster.wait(future, "asking for its racks", CONNECT_TIMEOUT)
+    """Asked of the broker that is told to be the controller; with KRaft that is another one for each new client."""
+
+    def ask(left: Sequence[str], within: float) -> dict[str, Future[DescribeClusterResult]]:
+        return {one: cluster.admin.describe_cluster(request_timeout=within) for one in left}
+
+    (told,) = ask_each(cluster, ["racks"], ask).values()
+    if isinstance(told, KafkaError):
+        raise cluster.error(told, "asking for its racks")
     return {node.id: node.rack or None for node in told.nodes}

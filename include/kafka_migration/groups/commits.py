@@ -5,15 +5,14 @@ An active group does not make the call fail: the refusal stands in each partitio
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError
 
-from kafka_migration.clusters.client import REQUEST_TIMEOUT, Cluster
-from kafka_migration.errors import OffsetsRefused
+from kafka_migration.clusters.client import COORDINATOR_TIMEOUT, Cluster
+from kafka_migration.clusters.patience import ONE_LONG, ask_each, coordinator_moves
+from kafka_migration.errors import ClusterError, OffsetsRefused
 from kafka_migration.offsets import Offsets, TopicPartition
 
 
@@ -27,20 +26,24 @@ def committed(cluster: Cluster, groups: Iterable[str], stable: bool = False) -> 
     wanted = sorted(set(groups))
     if not wanted:
         return {}
-    admin = cluster.group_admin
-    futures = {
-        group: admin.list_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(group)], require_stable=stable, request_timeout=REQUEST_TIMEOUT
-        )[group]
-        for group in wanted
-    }
+
+    def ask(left: Sequence[str], within: float) -> dict[str, Future[ConsumerGroupTopicPartitions]]:
+        admin = cluster.group_admin
+        return {
+            group: admin.list_consumer_group_offsets(
+                [ConsumerGroupTopicPartitions(group)], require_stable=stable, request_timeout=within
+            )[group]
+            for group in left
+        }
+
     found: dict[str, dict[TopicPartition, int]] = {}
-    for group, future in futures.items():
+    for group, told in ask_each(cluster, wanted, ask, coordinator_moves, ONE_LONG).items():
         doing = f"reading the offsets of group {group}"
-        if _unknown_group(future):
+        if isinstance(told, KafkaError):
+            if told.code() != KafkaError.GROUP_ID_NOT_FOUND:  # newer brokers say so, older ones answer without offsets
+                raise cluster.error(told, doing)
             found[group] = {}
             continue
-        told = cluster.wait(future, doing)
         for tp in told.topic_partitions or ():
             if tp.error is not None:
                 raise cluster.error(tp.error, f"{doing} on {tp.topic}/{tp.partition}")
@@ -53,23 +56,27 @@ def committed(cluster: Cluster, groups: Iterable[str], stable: bool = False) -> 
 def set_commits(cluster: Cluster, offsets: Mapping[str, Offsets]) -> None:
     """Set the offsets of groups that have no members, and read them back.
 
-    Raises `OffsetsRefused` naming each group and partition that was not set.
+    Raises `OffsetsRefused` naming each group and partition that was not set, and `ClusterError` where nothing else is
+    in the way than that a coordinator is not there yet.
     """
     admin = cluster.group_admin
     futures = {
         group: admin.alter_consumer_group_offsets(
             [ConsumerGroupTopicPartitions(group, [tp.at(offset) for tp, offset in sorted(wanted.items())])],
-            request_timeout=REQUEST_TIMEOUT,
+            request_timeout=COORDINATOR_TIMEOUT,
         )[group]
         for group, wanted in offsets.items()
         if wanted
     }
     refused: list[str] = []
+    passing = True
     for group, future in futures.items():
-        told = cluster.wait(future, f"setting the offsets of group {group}")
-        refused += [
-            f"group {group}, {tp.topic}/{tp.partition}: {tp.error.name()}" for tp in told.topic_partitions if tp.error
-        ]
+        told = cluster.wait(future, f"setting the offsets of group {group}", COORDINATOR_TIMEOUT)
+        for tp in (tp for tp in told.topic_partitions if tp.error):
+            refused.append(f"group {group}, {tp.topic}/{tp.partition}: {tp.error.name()}")
+            passing = passing and coordinator_moves(group, tp.error)
+    if refused and passing:
+        raise ClusterError(f"{cluster} has no coordinator for these groups yet:\n" + _some(refused))
     if not refused:
         refused = _differing(committed(cluster, list(futures)), offsets)
     if refused:
@@ -79,14 +86,6 @@ def set_commits(cluster: Cluster, offsets: Mapping[str, Offsets]) -> None:
             else ""
         )
         raise OffsetsRefused(f"{cluster} did not take these offsets:{hint}\n" + _some(refused))
-
-
-def _unknown_group(future: Future[Any]) -> bool:
-    """Whether the broker says that there is no such group; newer ones do, older ones answer without offsets."""
-    with contextlib.suppress(TimeoutError):
-        error = future.exception(timeout=REQUEST_TIMEOUT + 5)
-        return isinstance(error, KafkaException) and error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND
-    return False
 
 
 def _differing(now: Mapping[str, Offsets], wanted: Mapping[str, Offsets]) -> list[str]:

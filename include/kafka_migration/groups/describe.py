@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
 
-from confluent_kafka import ConsumerGroupState, ConsumerGroupType, KafkaException
+from confluent_kafka import ConsumerGroupState, ConsumerGroupType, KafkaError
+from confluent_kafka.admin import ConsumerGroupDescription
 
 from kafka_migration.clusters.client import REQUEST_TIMEOUT, Cluster
+from kafka_migration.clusters.patience import ONE_LONG, ask_each, coordinator_moves
 from kafka_migration.clusters.protocol import speak
 from kafka_migration.offsets import TopicPartition
 
@@ -58,19 +60,21 @@ def describe_groups(cluster: Cluster, groups: Iterable[str]) -> dict[str, Group]
     wanted = sorted(set(groups))
     if not wanted:
         return {}
-    admin = cluster.group_admin
-    futures: dict[Any, Any] = {}
-    for i in range(0, len(wanted), _BATCH):
-        futures |= admin.describe_consumer_groups(wanted[i : i + _BATCH], request_timeout=REQUEST_TIMEOUT)
+
+    def ask(left: Sequence[str], within: float) -> dict[str, Future[ConsumerGroupDescription]]:
+        admin = cluster.group_admin
+        futures: dict[str, Future[ConsumerGroupDescription]] = {}
+        for i in range(0, len(left), _BATCH):
+            futures |= admin.describe_consumer_groups(left[i : i + _BATCH], request_timeout=within)
+        return futures
+
     found: dict[str, Group] = {}
-    for name, future in futures.items():
-        try:
-            told = future.result(timeout=REQUEST_TIMEOUT + 5)
-        except KafkaException as error:
-            if error.args[0].name() == "GROUP_ID_NOT_FOUND":
+    for name, told in ask_each(cluster, wanted, ask, coordinator_moves, ONE_LONG).items():
+        if isinstance(told, KafkaError):
+            if told.code() == KafkaError.GROUP_ID_NOT_FOUND:
                 found[name] = Group(name, "DEAD", "UNKNOWN", ())
                 continue
-            raise cluster.error(error, f"describing group {name}") from None
+            raise cluster.error(told, f"describing group {name}")
         members = tuple(
             Member(
                 m.client_id,

@@ -25,7 +25,8 @@ class Observation:
 
     `address` is the bootstrap servers that its running process was started with (None: not running, or not seen);
     `side` the cluster that this address belongs to, if any; `configured` the address that it would start with;
-    `how` names where this was seen, for the evidence.
+    `how` names where this was seen, for the evidence. `acks`: how many brokers must have a message before its producer
+    takes it for stored, where the process was started with a word on that (`0`, `1` or `all`); None: nothing seen.
     """
 
     state: State
@@ -33,6 +34,7 @@ class Observation:
     address: str | None = None
     configured: str | None = None
     how: str = ""
+    acks: str | None = None
 
     def __str__(self) -> str:
         where = (

@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from kafka_migration.errors import ControllerUnavailable, ServiceError, ServiceNotBack, SettingMissing
-from kafka_migration.plan.model import VARIABLE, Service, Value
+from kafka_migration.errors import ControllerUnavailable, ServiceError, ServiceNotBack
+from kafka_migration.plan.model import VARIABLE, Service
+from kafka_migration.services.access import Access
 from kafka_migration.services.controller import Connection, Observation, State
 from kafka_migration.services.docker_engine import DockerEngine, EngineRefused, log_text
-from kafka_migration.services.env_file import assign, read_content, replace_content, variables
+from kafka_migration.services.processes import weakest_acks
 from kafka_migration.services.recreated import creation, environment, further_networks
+from kafka_migration.services.settings_file import SettingsFile
 from kafka_migration.sides import Addresses, Side
 
 _NEXT = "-next"  # the name's end while the former container is still there
@@ -58,16 +58,17 @@ class DockerController:
         self.service = service
         self._settings = settings
         self._addresses = addresses
-        self._connection = connection
-        self._access: Mapping[str, Any] | None = None
+        self._access = Access(service.name, settings.connection, connection)
+        self._file = SettingsFile(service, settings, addresses, connection, self._access)
 
     def identity(self) -> str:
-        return f"docker:{os.path.realpath(self._extra('socket'))}:{self._extra('project')}:{self._settings.service}"
+        socket = os.path.realpath(self._access.extra("socket"))
+        return f"docker:{socket}:{self._access.extra('project')}:{self._settings.service}"
 
     def check(self) -> list[str]:
         problems: list[str] = []
-        looks: list[Callable[[], object]] = [self._check_container, self._check_file]
-        looks += [partial(self._changes, side) for side in Side]
+        looks: list[Callable[[], object]] = [self._check_container, self._file.check]
+        looks += [partial(self._file.changes, side) for side in Side]
         for look in looks:
             try:
                 look()
@@ -78,29 +79,20 @@ class DockerController:
     def observe(self) -> Observation:
         found = self._described()
         state = found["State"]
-        configured = variables(self._read_file()).get(self._settings.variable)
+        configured = self._file.address()
         said = f"the Docker engine says {state['Status']}"
         if not _lives(state):
             return Observation(State.STOPPED, configured=configured, how=said)
-        used = environment(found).get(self._settings.variable)
+        own = environment(found)
+        used = own.get(self._settings.variable)
         how = f"environment of container {_name(found)}"
-        return Observation(State.RUNNING, self._addresses.side_of(used), used, configured, how)
+        return Observation(State.RUNNING, self._addresses.side_of(used), used, configured, how, weakest_acks([own]))
 
     def configured_for(self, side: Side) -> list[str]:
-        return self._changes(side)[0]
+        return self._file.changes(side)
 
     def configure(self, side: Side) -> list[str]:
-        changes, content = self._changes(side)
-        if changes:
-            try:
-                replace_content(self._previous, self._read_file(), like=self._file)
-                replace_content(self._file, content, like=self._file)
-            except OSError as error:
-                raise ServiceError(
-                    f"service {self.service.name}: {self._file} could not be replaced ({error.strerror or error});"
-                    " it is as it was. This user needs to write its folder and to keep its owner and mode."
-                ) from None
-        return changes
+        return self._file.change(side)
 
     def stop(self) -> None:
         if _lives(self._described()["State"]):
@@ -111,7 +103,7 @@ class DockerController:
     def start(self) -> None:
         found = self._described()
         if not _lives(found["State"]):
-            wanted = variables(self._read_file())
+            wanted = self._file.variables()
             has = environment(found)
             if any(has.get(name) != value for name, value in wanted.items()):
                 found = self._created_anew(found, wanted)
@@ -130,9 +122,9 @@ class DockerController:
             if health == "unhealthy" or not _lives(state) or time.monotonic() > deadline:
                 raise ServiceNotBack(
                     f"{self._named()} did not come back: {reason}. The end of its log:\n{self._log_tail(found)}\n"
-                    f"To go back: in {self._file} put the former content again (kept in {self._previous.name}) and"
-                    f" run `docker compose up --detach {self._settings.service}`. To go on: mend the service and run"
-                    " this task again."
+                    f"To go back: in {self._file.path} put the former content again (kept in"
+                    f" {self._file.previous.name}) and run `docker compose up --detach {self._settings.service}`."
+                    " To go on: mend the service and run this task again."
                 )
             time.sleep(_LOOK_EVERY)
 
@@ -141,11 +133,11 @@ class DockerController:
 
     def instructions(self, side: Side) -> str:
         return (
-            f"In {self._file} set {self._settings.variable}={self._addresses.of(side)}, then run:"
+            f"In {self._file.path} set {self._settings.variable}={self._addresses.of(side)}, then run:"
             f" docker compose up --detach {self._settings.service}"
         )
 
-    # -- below: the engine, the file
+    # -- below: the engine
 
     def _created_anew(self, found: Mapping[str, Any], wanted: Mapping[str, str]) -> Mapping[str, Any]:
         """The former container goes when the new one is there: killed in between, the next start goes on from there."""
@@ -161,7 +153,7 @@ class DockerController:
 
     def _described(self) -> Mapping[str, Any]:
         """The service's container as the engine describes it; what a start that was cut short left is put right."""
-        labels = {"project": self._extra("project"), "service": self._settings.service, "oneoff": "False"}
+        labels = {"project": self._access.extra("project"), "service": self._settings.service, "oneoff": "False"}
         filters = json.dumps({"label": [f"com.docker.compose.{key}={value}" for key, value in labels.items()]})
         listed = self._call("look for", "GET", "/containers/json", {"all": "1", "filters": filters})
         found = [self._look(str(entry["Id"])) for entry in listed]
@@ -176,8 +168,8 @@ class DockerController:
             self._call("remove", "DELETE", f"/containers/{each['Id']}")
         if len(whole) != 1:
             raise ServiceError(
-                f"{self._named()}: the compose project {self._extra('project')} has {len(whole)} containers of it, and"
-                " this controller changes exactly one; `docker compose ps --all` lists them"
+                f"{self._named()}: the compose project {self._access.extra('project')} has {len(whole)} containers of"
+                " it, and this controller changes exactly one; `docker compose ps --all` lists them"
             )
         return whole[0]
 
@@ -194,7 +186,7 @@ class DockerController:
         body: Mapping[str, Any] | None = None,
     ) -> Any:
         try:
-            return DockerEngine(self._extra("socket")).call(method, path, query, body)
+            return DockerEngine(self._access.extra("socket")).call(method, path, query, body)
         except EngineRefused as error:
             raise ServiceError(f"{self._named()}: could not {doing} its container: {error}") from None
         except ControllerUnavailable as error:
@@ -205,12 +197,10 @@ class DockerController:
     def _log_tail(self, found: Mapping[str, Any]) -> str:
         query = {"stdout": "1", "stderr": "1", "tail": "8"}
         try:
-            content = DockerEngine(self._extra("socket")).raw("GET", f"/containers/{found['Id']}/logs", query)
+            content = DockerEngine(self._access.extra("socket")).raw("GET", f"/containers/{found['Id']}/logs", query)
         except (EngineRefused, ControllerUnavailable) as error:
             return f"    (it cannot be read: {error})"
-        text = log_text(content).strip()
-        for secret in self._secrets():
-            text = text.replace(secret, "***")
+        text = self._file.masked(log_text(content).strip())
         return "    " + "\n    ".join(text.splitlines()) if text else "    (nothing was logged)"
 
     def _check_container(self) -> None:
@@ -220,92 +210,6 @@ class DockerController:
                 f"{self._named()}: its container is started with `restart: always`, also after it was stopped here and"
                 " the engine starts anew; say `restart: unless-stopped` in the compose file"
             )
-
-    def _check_file(self) -> None:
-        self._read_file()
-        if not os.access(self._file, os.W_OK) or not os.access(self._file.parent, os.W_OK):
-            raise ServiceError(
-                f"service {self.service.name}: {self._file} cannot be written from here (the file and its folder must"
-                " be writable)"
-            )
-
-    def _changes(self, side: Side) -> tuple[list[str], str]:
-        """What configuring for a side would change, one line each with secrets masked, and the content then."""
-        content = self._read_file()
-        now = variables(content)
-        if self._settings.variable not in now:
-            raise SettingMissing(
-                f"service {self.service.name}: {self._file} does not set {self._settings.variable};"
-                " name the variable that holds the bootstrap servers in the plan (controller: variable)"
-            )
-        own = self._variables(side)
-        wanted = {name: self._resolve(value) for name, value in own.items()}
-        if self._addresses.side_of(now[self._settings.variable]) is not side:
-            wanted = {self._settings.variable: self._addresses.of(side)} | wanted
-        changes = []
-        for name, value in wanted.items():
-            before = now.get(name)
-            if before == value:
-                continue
-            content = assign(content, name, value)
-            if not isinstance(own.get(name, ""), str):
-                self._refuse_readable(name)
-                before, value = before and "***", "***"
-            changes.append(f"{name}: {'(unset)' if before is None else before} -> {value}")
-        return changes, content
-
-    def _variables(self, side: Side) -> Mapping[str, Value]:
-        spec = self.service.controller
-        return (spec.source if side is Side.SOURCE else spec.target).variables
-
-    def _secrets(self) -> list[str]:
-        values = [value for side in Side for value in self._variables(side).values()]
-        return [self._resolve(value) for value in values if not isinstance(value, str)]
-
-    def _resolve(self, value: Value) -> str:
-        if isinstance(value, str):
-            return value
-        parts = self._connection(value.from_connection.id)
-        if parts.get(value.from_connection.field) in (None, ""):
-            raise SettingMissing(
-                f"service {self.service.name}: the connection {value.from_connection.id} has no field"
-                f" {value.from_connection.field!r}"
-            )
-        return str(parts[value.from_connection.field])
-
-    def _refuse_readable(self, name: str) -> None:
-        if stat.S_IMODE(self._file.stat().st_mode) & stat.S_IROTH:
-            raise ServiceError(
-                f"service {self.service.name}: {self._file} can be read by every user of its host, so the secret"
-                f" {name} is not written to it; take that right away first (chmod o-r)"
-            )
-
-    def _read_file(self) -> str:
-        try:
-            return read_content(self._file)
-        except OSError as error:
-            raise ServiceError(
-                f"service {self.service.name}: its env file {self._file} cannot be read: {error.strerror}"
-            ) from None
-
-    @property
-    def _file(self) -> Path:
-        path = Path(self._settings.env_file)
-        return (path if path.is_absolute() else Path(self._extra("env_directory")) / path).resolve()
-
-    @property
-    def _previous(self) -> Path:
-        return self._file.with_name(self._file.name + ".previous")
-
-    def _extra(self, key: str) -> str:
-        if self._access is None:
-            self._access = self._connection(self._settings.connection)
-        value = self._access.get(key)
-        if not value:
-            raise ControllerUnavailable(
-                f"service {self.service.name}: the connection {self._settings.connection} has no {key!r} in its extra"
-            )
-        return str(value)
 
     def _named(self) -> str:
         return f"service {self.service.name} (compose service {self._settings.service})"

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+_ACKS = ("0", "1", "all")
+_SAME_ACKS = {"-1": "all", "leader": "1", "none": "0"}
+_ACKS_VARIABLE = re.compile(r"(?:^|_)ACKS$", re.IGNORECASE)
+_ACKS_OPTION = re.compile(r"(?<![a-z])acks[=\s]\s*(-1|0|1|all)(?![\w.])", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,32 @@ def variable_in_use(pid: int, variable: str) -> InUse:
     if all(environment is None for environment in environments.values()):
         return InUse(None, f"the environment of process {pid} may not be read from here")
     return InUse(None, f"process {pid} has no {variable} in its environment")
+
+
+def acks_in_use(pid: int) -> str | None:
+    """What the environment or the command line of a process and its descendants says of acks; None where nothing does.
+
+    Where they differ, the weakest counts: `0` before `1` before `all`.
+    """
+    processes = _descendants(pid)
+    environments = [_environment(process) or {} for process in processes]
+    commands = [_command_line(process) for process in processes]
+    return weakest_acks(environments, commands)
+
+
+def weakest_acks(environments: Iterable[Mapping[str, str]], commands: Iterable[str] = ()) -> str | None:
+    """The weakest that variables such as `KAFKA_ACKS` and options such as `acks=1` say; None where none does."""
+    said = [value for one in environments for name, value in one.items() if _ACKS_VARIABLE.search(name)]
+    said += [found for command in commands for found in _ACKS_OPTION.findall(command)]
+    known = {_SAME_ACKS.get(value.strip().lower(), value.strip().lower()) for value in said}
+    return min(known & set(_ACKS), default=None)
+
+
+def _command_line(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def _environment(pid: int) -> dict[str, str] | None:

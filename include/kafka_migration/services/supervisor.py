@@ -9,22 +9,23 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import stat
 import time
 import xmlrpc.client
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from kafka_migration.errors import ControllerUnavailable, ServiceError, ServiceNotBack, SettingMissing
-from kafka_migration.plan.model import VARIABLE, Service, Value
+from kafka_migration.errors import ControllerUnavailable, ServiceError, ServiceNotBack
+from kafka_migration.plan.model import VARIABLE, Service
+from kafka_migration.services.access import Access
 from kafka_migration.services.controller import Connection, Observation, State
-from kafka_migration.services.env_file import assign, read_content, replace_content, variables
-from kafka_migration.services.processes import variable_in_use
+from kafka_migration.services.env_file import read_content, replace_content
+from kafka_migration.services.processes import acks_in_use, variable_in_use
 from kafka_migration.services.program_files import alone, find_section
+from kafka_migration.services.settings_file import SettingsFile
 from kafka_migration.services.supervisord import Refusal, Supervisord
 from kafka_migration.sides import Addresses, Side
 
@@ -66,16 +67,16 @@ class SupervisorController:
         self.service = service
         self._settings = settings
         self._addresses = addresses
-        self._connection = connection
-        self._access: Mapping[str, Any] | None = None
+        self._access = Access(service.name, settings.connection, connection)
+        self._file = SettingsFile(service, settings, addresses, connection, self._access)
 
     def identity(self) -> str:
-        return f"supervisor:{os.path.realpath(self._extra('socket'))}:{self._settings.program}"
+        return f"supervisor:{os.path.realpath(self._access.extra('socket'))}:{self._settings.program}"
 
     def check(self) -> list[str]:
         problems: list[str] = []
-        looks: list[Callable[[], object]] = [self._info, self._check_file, self._check_section]
-        looks += [partial(self._changes, side) for side in Side]
+        looks: list[Callable[[], object]] = [self._info, self._file.check, self._check_section]
+        looks += [partial(self._file.changes, side) for side in Side]
         for look in looks:
             try:
                 look()
@@ -85,30 +86,21 @@ class SupervisorController:
 
     def observe(self) -> Observation:
         info = self._info()
-        configured = variables(self._read_file()).get(self._settings.variable)
+        configured = self._file.address()
         said = f"supervisord says {info['statename']}"
         if info["statename"] not in _ALIVE:
             return Observation(State.STOPPED, configured=configured, how=said)
         if not info["pid"]:
             return Observation(State.RUNNING, configured=configured, how=f"{said}: it is about to start it again")
         used = variable_in_use(int(info["pid"]), self._settings.variable)
-        return Observation(State.RUNNING, self._addresses.side_of(used.value), used.value, configured, used.how)
+        side, acks = self._addresses.side_of(used.value), acks_in_use(int(info["pid"]))
+        return Observation(State.RUNNING, side, used.value, configured, used.how, acks)
 
     def configured_for(self, side: Side) -> list[str]:
-        return self._changes(side)[0]
+        return self._file.changes(side)
 
     def configure(self, side: Side) -> list[str]:
-        changes, content = self._changes(side)
-        if changes:
-            try:
-                replace_content(self._previous, self._read_file(), like=self._file)
-                replace_content(self._file, content, like=self._file)
-            except OSError as error:
-                raise ServiceError(
-                    f"service {self.service.name}: {self._file} could not be replaced ({error.strerror or error});"
-                    " it is as it was. This user needs to write its folder and to keep its owner and mode."
-                ) from None
-        return changes
+        return self._file.change(side)
 
     def stop(self) -> None:
         deadline = time.monotonic() + _STOPPED_WITHIN
@@ -139,7 +131,7 @@ class SupervisorController:
 
     def start_at_boot(self, start: bool) -> list[str]:
         word = "true" if start else "false"
-        if not self._parts().get("configuration"):
+        if not self._access.parts.get("configuration"):
             return []
         program = self._settings.program.rpartition(":")[2]
         try:
@@ -161,7 +153,7 @@ class SupervisorController:
     def instructions(self, side: Side) -> str:
         address = self._addresses.of(side)
         return (
-            f"In {self._file} set {self._settings.variable}={address}, then run:"
+            f"In {self._file.path} set {self._settings.variable}={address}, then run:"
             f" supervisorctl restart {shlex.quote(self._settings.program)}"
         )
 
@@ -186,16 +178,15 @@ class SupervisorController:
     def _not_back(self, reason: str) -> ServiceNotBack:
         return ServiceNotBack(
             f"{self._named()} did not come back: {reason}. The end of its log:\n{self._log_tail()}\n"
-            f"To go back: in {self._file} put the former content again (kept in {self._previous.name}) and run"
-            f" `supervisorctl start {self._settings.program}`. To go on: mend the service and run this task again."
+            f"To go back: in {self._file.path} put the former content again (kept in {self._file.previous.name}) and"
+            f" run `supervisorctl start {self._settings.program}`. To go on: mend the service and run this task again."
         )
 
     def _log_tail(self) -> str:
         for method in ("tailProcessStderrLog", "tailProcessStdoutLog"):
             with contextlib.suppress(xmlrpc.client.Fault, ServiceError):
                 text = str(self._call("read the log of", method, self._settings.program, 0, _LOG_TAIL)[0]).strip()
-                for secret in self._secrets():
-                    text = text.replace(secret, "***")
+                text = self._file.masked(text)
                 if text:
                     return "    " + "\n    ".join(text.splitlines()[-8:])
         return "    (nothing was logged)"
@@ -208,7 +199,7 @@ class SupervisorController:
             except xmlrpc.client.Fault as fault:
                 if fault.faultCode == Refusal.BAD_NAME:
                     raise ServiceError(
-                        f"service {self.service.name}: supervisord at {self._extra('socket')} has no program"
+                        f"service {self.service.name}: supervisord at {self._access.extra('socket')} has no program"
                         f" {self._settings.program!r}; `supervisorctl status` lists them"
                     ) from None
                 raise ControllerUnavailable(f"{self._named()}: supervisord answers: {fault.faultString}") from None
@@ -217,8 +208,8 @@ class SupervisorController:
             time.sleep(0.1)
 
     def _call(self, doing: str, method: str, *args: Any) -> Any:
-        connection = self._parts()
-        daemon = Supervisord(self._extra("socket"), connection.get("login"), connection.get("password"))
+        connection = self._access.parts
+        daemon = Supervisord(self._access.extra("socket"), connection.get("login"), connection.get("password"))
         try:
             return daemon.call(method, *args)
         except ControllerUnavailable as error:
@@ -226,69 +217,9 @@ class SupervisorController:
                 f"cannot {doing} service {self.service.name}: {error} (connection {self._settings.connection})"
             ) from None
 
-    def _changes(self, side: Side) -> tuple[list[str], str]:
-        """What configuring for a side would change, one line each with secrets masked, and the content then."""
-        content = self._read_file()
-        now = variables(content)
-        if self._settings.variable not in now:
-            raise SettingMissing(
-                f"service {self.service.name}: {self._file} does not set {self._settings.variable};"
-                " name the variable that holds the bootstrap servers in the plan (controller: variable)"
-            )
-        own = self._variables(side)
-        wanted = {name: self._resolve(value) for name, value in own.items()}
-        if self._addresses.side_of(now[self._settings.variable]) is not side:
-            # else it names servers of this cluster, perhaps fewer or in another order: left as it is
-            wanted = {self._settings.variable: self._addresses.of(side)} | wanted
-        changes = []
-        for name, value in wanted.items():
-            if now.get(name) == value:
-                continue
-            before: str | None = now.get(name)
-            if not isinstance(own.get(name, ""), str):
-                self._refuse_readable(name)
-                before, value = before and "***", "***"
-            content = assign(content, name, wanted[name])
-            changes.append(f"{name}: {'(unset)' if before is None else before} -> {value}")
-        return changes, content
-
-    def _variables(self, side: Side) -> Mapping[str, Value]:
-        spec = self.service.controller
-        return (spec.source if side is Side.SOURCE else spec.target).variables
-
-    def _secrets(self) -> list[str]:
-        values = [value for side in Side for value in self._variables(side).values()]
-        return [self._resolve(value) for value in values if not isinstance(value, str)]
-
-    def _resolve(self, value: Value) -> str:
-        if isinstance(value, str):
-            return value
-        parts = self._connection(value.from_connection.id)
-        if parts.get(value.from_connection.field) in (None, ""):
-            raise SettingMissing(
-                f"service {self.service.name}: the connection {value.from_connection.id} has no field"
-                f" {value.from_connection.field!r}"
-            )
-        return str(parts[value.from_connection.field])
-
-    def _refuse_readable(self, name: str) -> None:
-        if stat.S_IMODE(self._file.stat().st_mode) & stat.S_IROTH:
-            raise ServiceError(
-                f"service {self.service.name}: {self._file} can be read by every user of its host, so the secret"
-                f" {name} is not written to it; take that right away first (chmod o-r)"
-            )
-
-    def _check_file(self) -> None:
-        self._read_file()
-        if not os.access(self._file, os.W_OK) or not os.access(self._file.parent, os.W_OK):
-            raise ServiceError(
-                f"service {self.service.name}: {self._file} cannot be written from here (the file and its folder must"
-                " be writable)"
-            )
-
     def _check_section(self) -> None:
         """Where the connection names supervisord's file, it must be there: closing a program changes its section."""
-        if self._parts().get("configuration"):
+        if self._access.parts.get("configuration"):
             try:
                 find_section(self._configuration(), self._settings.program.rpartition(":")[2])
             except OSError as error:
@@ -297,45 +228,9 @@ class SupervisorController:
                     f" {self._settings.connection}, cannot be read: {error.strerror}"
                 ) from None
 
-    def _read_file(self) -> str:
-        try:
-            return read_content(self._file)
-        except OSError as error:
-            raise ServiceError(
-                f"service {self.service.name}: its env file {self._file} cannot be read: {error.strerror}"
-            ) from None
-
-    @property
-    def _file(self) -> Path:
-        """The file itself, also where a link leads to it: a rename must not replace the link."""
-        path = Path(self._settings.env_file)
-        return (path if path.is_absolute() else Path(self._extra("env_directory")) / path).resolve()
-
-    @property
-    def env_path(self) -> Path:
-        """The env file as the plan names it."""
-        return self._file
-
     def _configuration(self) -> Path:
         """supervisord's own configuration file, where the connection names it."""
-        return Path(self._extra("configuration"))
-
-    @property
-    def _previous(self) -> Path:
-        return self._file.with_name(self._file.name + ".previous")
-
-    def _extra(self, key: str) -> str:
-        value = self._parts().get(key)
-        if not value:
-            raise ControllerUnavailable(
-                f"service {self.service.name}: the connection {self._settings.connection} has no {key!r} in its extra"
-            )
-        return str(value)
-
-    def _parts(self) -> Mapping[str, Any]:
-        if self._access is None:
-            self._access = self._connection(self._settings.connection)
-        return self._access
+        return Path(self._access.extra("configuration"))
 
     def _named(self) -> str:
         return f"service {self.service.name} (supervisord program {self._settings.program})"

@@ -18,6 +18,7 @@ from kafka_migration.plan.model import Service
 from kafka_migration.services.controller import Connection, Observation, State
 from kafka_migration.services.env_file import read_content, replace_content
 from kafka_migration.services.program_files import Section, find_section, include_patterns
+from kafka_migration.services.settings_file import SettingsFile
 from kafka_migration.services.supervisor import SupervisorController, SupervisorSettings
 from kafka_migration.services.supervisord import Refusal
 from kafka_migration.sides import Addresses, Side
@@ -38,7 +39,6 @@ class SupervisorCopy(SupervisorController):
     def __init__(
         self, service: Service, settings: SupervisorSettings, addresses: Addresses, connection: Connection
     ) -> None:
-        self._original = SupervisorController(service, settings, addresses, connection)
         self._of = settings
         env_file = Path(settings.env_file)
         copied = settings.model_copy(
@@ -48,6 +48,7 @@ class SupervisorCopy(SupervisorController):
             }
         )
         super().__init__(service, copied, addresses, connection)
+        self._original = SettingsFile(service, settings, addresses, connection, self._access)
 
     def check(self) -> list[str]:
         try:
@@ -65,7 +66,7 @@ class SupervisorCopy(SupervisorController):
     def configured_for(self, side: Side) -> list[str]:
         if not self._there():
             return [
-                f"program {self._settings.program}: -> a copy of {self._of.program} with {self._file.name},"
+                f"program {self._settings.program}: -> a copy of {self._of.program} with {self._file.path.name},"
                 f" on the {side}"
             ]
         return super().configured_for(side)
@@ -73,13 +74,13 @@ class SupervisorCopy(SupervisorController):
     def configure(self, side: Side) -> list[str]:
         changes = []
         try:
-            if not self._file.exists():
-                replace_content(self._file, read_content(self._original.env_path), like=self._original.env_path)
-                changes.append(f"{self._file.name}: -> a copy of {self._original.env_path.name}")
+            if not self._file.path.exists():
+                replace_content(self._file.path, read_content(self._original.path), like=self._original.path)
+                changes.append(f"{self._file.path.name}: -> a copy of {self._original.path.name}")
             changes += super().configure(side)
             section = self._copied_section()
             if not self._place().exists():
-                replace_content(self._place(), section, like=self._file)
+                replace_content(self._place(), section, like=self._file.path)
                 changes.append(f"{self._place().name}: -> a copy of the section of {self._of.program}")
         except OSError as error:
             raise ServiceError(
@@ -119,7 +120,7 @@ class SupervisorCopy(SupervisorController):
                 f"service {self.service.name}: {self._configuration()} has no section [program:{program}], so it"
                 " cannot be copied; name a second program in the plan instead"
             )
-        own, copy = self._original.env_path.name, self._file.name
+        own, copy = self._original.path.name, self._file.path.name
         command = section.value("command") or ""
         if own not in command:
             raise ServiceError(
@@ -140,7 +141,7 @@ class SupervisorCopy(SupervisorController):
 
     def _place(self) -> Path:
         """The file of the copy's section, in a folder that supervisord includes."""
-        place = Path(self._extra("program_directory")) / f"{self._settings.program}.conf"
+        place = Path(self._access.extra("program_directory")) / f"{self._settings.program}.conf"
         if not any(fnmatch.fnmatch(str(place), pattern) for pattern in include_patterns(self._configuration())):
             raise ServiceError(
                 f"service {self.service.name}: {self._configuration()} does not include {place}; add the folder under"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from confluent_kafka import Consumer, KafkaException
 from confluent_kafka import TopicPartition as Assigned
 
-from kafka_migration.clusters.client import REQUEST_TIMEOUT, Cluster
+from kafka_migration.clusters.client import COORDINATOR_TIMEOUT, Cluster
 from kafka_migration.errors import ClusterError, Refused
 from kafka_migration.evidence.words import duration
 from kafka_migration.findings import Finding, Status, accept
@@ -132,10 +132,10 @@ def _read(cluster: Cluster, group: str, name: str, offsets: Mapping[TopicPartiti
 def _forget(cluster: Cluster, groups: Sequence[str]) -> None:
     with suppress(KafkaException, ClusterError):  # one that was not set is not there
         for future in cluster.group_admin.delete_consumer_groups(
-            list(groups), request_timeout=REQUEST_TIMEOUT
+            list(groups), request_timeout=COORDINATOR_TIMEOUT
         ).values():
             with suppress(KafkaException, TimeoutError):
-                future.result(REQUEST_TIMEOUT)
+                future.result(COORDINATOR_TIMEOUT)
 
 
 def _behind(run: Run, leg: Leg, copied: Mapping[TopicPartition, int]) -> int:

@@ -8,6 +8,7 @@ from kafka_migration.checks.clusters import check_clusters
 from kafka_migration.checks.groups import check_groups
 from kafka_migration.checks.history import check_history
 from kafka_migration.checks.mirror import check_mirrors
+from kafka_migration.checks.placement import check_placement, placing_table
 from kafka_migration.checks.scene import Scene, look_around
 from kafka_migration.checks.services import check_services
 from kafka_migration.checks.topics import check_growth, check_topics
@@ -34,6 +35,7 @@ def preflight_report(run: Run) -> StepReport:
     scene = look_around(run)
     began = time.monotonic()
     findings = [*check_clusters(scene), *check_services(scene), *check_groups(scene), *check_topics(scene)]
+    findings += check_placement(scene)
     findings += [*check_mirrors(run), *check_history(scene), *check_ways(scene)]
     time.sleep(max(0.0, _WATCHED - (time.monotonic() - began)))
     findings += check_growth(scene, read_offsets(run.clusters.source, scene.source.offsets[Which.END], Which.END))
@@ -107,5 +109,6 @@ def _tables(scene: Scene) -> list[Table]:
             ("topic", "partitions", "replicas", "offsets kept", "on the target", "written by", "read by"),
             tuple(rows),
         ),
+        placing_table(scene),
         Table("Groups on the source", ("group", "state", "type", "members", "lag in offsets"), tuple(groups)),
     ]

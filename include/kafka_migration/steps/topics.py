@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from kafka_migration.checks.placement import racks_table, spread
 from kafka_migration.checks.topics import creation
+from kafka_migration.clusters.identity import identify
 from kafka_migration.errors import ClusterError
 from kafka_migration.findings import Finding, accept
 from kafka_migration.offsets import Which, by_topic, of_topics, read_offsets
@@ -64,11 +66,13 @@ def create(run: Run) -> StepReport:
         changes += corrected
         target = describe_topics(run.clusters.target, names)
     findings = _compare(run, source, target)
+    clusters = run.clusters
+    placed = (source, identify(clusters.source)), (target, identify(clusters.target))
     return StepReport(
         summary=f"{len(missing)} topics created, {len(names) - len(missing)} were there and are equal",
-        tables=[_table(source)],
+        tables=[_table(source), racks_table(dict(zip(("source", "target"), placed, strict=True)))],
         changes=changes,
-        findings=findings,
+        findings=[*findings, *spread(*placed)],
         data={"created": [t.name for t in missing]},
     )
 

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import ConfigResource, ConfigSource, ResourceType, TopicMetadata
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import (
+    ConfigEntry,
+    ConfigResource,
+    ConfigSource,
+    PartitionMetadata,
+    ResourceType,
+    TopicMetadata,
+)
 
 from kafka_migration.clusters.client import CONNECT_TIMEOUT, REQUEST_TIMEOUT, Cluster
+from kafka_migration.clusters.patience import ask_each
 from kafka_migration.errors import ClusterError
 from kafka_migration.offsets import TopicPartition
 from kafka_migration.plan.model import Plan, Topics, is_name
@@ -23,14 +31,28 @@ _IN_OTHER_UNITS = frozenset(("retention.ms", "segment.ms", "segment.jitter.ms", 
 
 
 @dataclass(frozen=True)
+class Placed:
+    """The brokers that keep a partition, those of them that are in sync, and the one that leads (None: nobody)."""
+
+    replicas: tuple[int, ...]
+    in_sync: tuple[int, ...]
+    leader: int | None
+
+
+@dataclass(frozen=True)
 class Topic:
-    """A topic. `settings`: every setting's effective value; `explicit`: those that may not be Kafka's own default."""
+    """A topic. `settings`: every setting's effective value; `explicit`: those that may not be Kafka's own default.
+
+    `placed`: where each partition stood, by its number, when the topic was described. That changes with every broker
+    that comes or goes, and is no part of what the topic is.
+    """
 
     name: str
     partitions: int
     replication_factor: int
     settings: Mapping[str, str]
     explicit: frozenset[str]
+    placed: Mapping[int, Placed] = field(default_factory=dict, compare=False)
 
     @property
     def compacted(self) -> bool:
@@ -75,6 +97,7 @@ def describe_topics(cluster: Cluster, names: Iterable[str]) -> dict[str, Topic]:
             replication_factor=min((len(p.replicas) for p in told[name].partitions.values()), default=0),
             settings=settings[name][0],
             explicit=settings[name][1],
+            placed={number: _placed(one) for number, one in told[name].partitions.items()},
         )
         for name in there
     }
@@ -133,6 +156,11 @@ def broker_settings(cluster: Cluster, broker_id: int) -> dict[str, str]:
     return {name: entry.value or "" for name, entry in entries.items()}
 
 
+def _placed(partition: PartitionMetadata) -> Placed:
+    leader = partition.leader if partition.leader >= 0 else None
+    return Placed(tuple(partition.replicas), tuple(partition.isrs), leader)
+
+
 def _listed(cluster: Cluster, doing: str) -> dict[str, TopicMetadata]:
     try:
         told: dict[str, TopicMetadata] = cluster.admin.list_topics(timeout=CONNECT_TIMEOUT).topics
@@ -142,14 +170,19 @@ def _listed(cluster: Cluster, doing: str) -> dict[str, TopicMetadata]:
 
 
 def _settings(cluster: Cluster, names: list[str]) -> dict[str, tuple[dict[str, str], frozenset[str]]]:
-    futures: dict[Any, Any] = {}
-    for i in range(0, len(names), _BATCH):
-        resources = [ConfigResource(ResourceType.TOPIC, name) for name in names[i : i + _BATCH]]
-        futures |= cluster.admin.describe_configs(resources, request_timeout=REQUEST_TIMEOUT)
+    def ask(left: Sequence[str], within: float) -> dict[str, Future[dict[str, ConfigEntry]]]:
+        futures: dict[str, Future[dict[str, ConfigEntry]]] = {}
+        for i in range(0, len(left), _BATCH):
+            resources = [ConfigResource(ResourceType.TOPIC, name) for name in left[i : i + _BATCH]]
+            told = cluster.admin.describe_configs(resources, request_timeout=within)
+            futures |= {resource.name: future for resource, future in told.items()}
+        return futures
+
     found = {}
-    for resource, future in futures.items():
-        entries = cluster.wait(future, f"reading the settings of topic {resource.name}")
-        found[resource.name] = (
+    for name, entries in ask_each(cluster, names, ask).items():
+        if isinstance(entries, KafkaError):
+            raise cluster.error(entries, f"reading the settings of topic {name}")
+        found[name] = (
             {name: entry.value or "" for name, entry in entries.items()},
             frozenset(
                 name

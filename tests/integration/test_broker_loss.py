@@ -1,0 +1,137 @@
+"""One broker of three dies while it is asked: others lead what it has led, and what reads the cluster goes on."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from demo.broker_loss import BrokerLoss
+from demo.kafka import KafkaCluster
+from demo.rest import TaskRow
+from kafka_migration.clusters.client import Cluster
+from kafka_migration.clusters.identity import identify
+from kafka_migration.errors import ClusterError, OffsetsRefused
+from kafka_migration.groups.commits import committed, set_commits
+from kafka_migration.groups.describe import describe_groups
+from kafka_migration.offsets import TopicPartition, Which, read_several
+from kafka_migration.sides import Side
+from kafka_migration.topics.create import set_settings
+from kafka_migration.topics.describe import describe_topics
+
+_GROUPS = [f"group-{number}" for number in range(6)]
+_ENDS = {TopicPartition("orders", number): 10 for number in range(6)}
+
+
+@dataclass
+class Lost:
+    """A cluster whose broker is killed by the demo's own hand."""
+
+    cluster: KafkaCluster
+    loss: BrokerLoss
+    said: list[str]
+
+    def seen(self) -> Cluster:
+        return Cluster(Side.SOURCE, "lost", {"bootstrap.servers": self.cluster.bootstrap_servers})
+
+
+@pytest.fixture(scope="module")
+def lost(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lost]:
+    folder = tmp_path_factory.mktemp("three")
+    said: list[str] = []
+    with KafkaCluster("three", folder, brokers=3, racks=("a", "b", "c")) as cluster:
+        admin = AdminClient({"bootstrap.servers": cluster.bootstrap_servers})
+        admin.create_topics([NewTopic("orders", 6, config={"min.insync.replicas": "2"})])["orders"].result(30)
+        producer = Producer({"bootstrap.servers": cluster.bootstrap_servers, "acks": "all"})
+        for number in range(60):
+            producer.produce("orders", b"value", partition=number % 6)
+        assert producer.flush(30) == 0
+        yield Lost(cluster, BrokerLoss({"source": cluster, "target": cluster}, "drain", said.append), said)
+
+
+def test_leaders_change_at_the_cutover_and_a_client_that_knew_the_former_ones_hears_of_it(lost: Lost) -> None:
+    known = lost.seen()
+    before = describe_topics(known, ["orders"])["orders"].placed
+    assert read_several(known, _ENDS, [Which.END])[Which.END] == _ENDS
+
+    lost.loss.watch([_row("cutover")])
+
+    assert lost.said == ["leaders of 6 of the source's 6 partitions changed, while it is cut over"]
+    after = describe_topics(known, ["orders"])["orders"].placed
+    assert all(after[number].leader != before[number].leader for number in before)
+    assert {frozenset(one.replicas) for one in after.values()} == {frozenset({1, 2, 3})}
+    assert read_several(known, _ENDS, [Which.END])[Which.END] == _ENDS
+
+
+def test_offsets_and_groups_are_read_while_a_broker_dies_as_soon_as_others_lead(lost: Lost) -> None:
+    known = lost.seen()
+    wanted = {group: dict.fromkeys(_ENDS, 7) for group in _GROUPS}
+    set_commits(known, wanted)
+
+    lost.loss.watch([_row("billing.drained")])
+    killed = time.monotonic()
+    assert committed(known, _GROUPS) == wanted
+    assert set(describe_groups(known, _GROUPS)) == set(_GROUPS)
+    assert read_several(known, _ENDS, [Which.END, Which.STABLE]) == {Which.END: _ENDS, Which.STABLE: _ENDS}
+    took = time.monotonic() - killed
+
+    assert len(lost.cluster.running) == 2
+    assert len(identify(lost.seen()).brokers) == 2, "the cluster itself still counts on the broker: nothing was shown"
+    # Nine seconds until it is missed; a client that waits for the dead one itself waits for thirty.
+    assert took < 25
+
+
+def test_offsets_that_a_cluster_cannot_store_now_are_no_refusal(lost: Lost) -> None:
+    """Too few replicas are in sync: the coordinator answers each partition that no coordinator is available."""
+    there = lost.seen()
+    set_settings(there, {"__consumer_offsets": {"min.insync.replicas": "3"}})
+    try:
+        with pytest.raises(ClusterError, match="orders/0: COORDINATOR_NOT_AVAILABLE") as error:
+            set_commits(there, {"group-0": _ENDS})
+    finally:
+        set_settings(there, {"__consumer_offsets": {"min.insync.replicas": "1"}})
+    assert not isinstance(error.value, OffsetsRefused)
+
+
+def test_broker_is_started_again_and_all_is_in_sync_at_the_end(lost: Lost) -> None:
+    lost.loss.end()
+
+    assert lost.cluster.running == (1, 2, 3)
+    placed = describe_topics(lost.seen(), ["orders"])["orders"].placed.values()
+    assert all(len(one.in_sync) == 3 for one in placed)
+    assert lost.loss.missing is None
+
+
+def test_groups_are_read_on_after_their_coordinators_have_moved(lost: Lost) -> None:
+    """A client that remembers them ends this very process: in Airflow that would be the triggerer, with all waits."""
+    known = lost.seen()
+    wanted = {group: dict.fromkeys(_ENDS, 7) for group in _GROUPS}
+    set_commits(known, wanted)
+
+    told = known.admin.list_topics("__consumer_offsets", timeout=10).topics["__consumer_offsets"].partitions
+    (node, _led), *_ = Counter(partition.leader for partition in told.values()).most_common()
+
+    lost.cluster.stop_broker(node)
+    lost.cluster.start_broker(node)
+    lost.cluster.wait_ready()
+
+    assert committed(known, _GROUPS) == wanted
+    assert set(describe_groups(known, _GROUPS)) == set(_GROUPS)
+
+
+def test_demo_that_has_killed_nobody_or_elected_no_leader_has_shown_nothing(lost: Lost) -> None:
+    loss = BrokerLoss({"source": lost.cluster, "target": lost.cluster}, "switch_consumers", lost.said.append)
+    loss.watch([_row("billing.switch", "success"), _row("billing.drained")])
+    assert loss.missing == "no_broker_killed_in_switch_consumers"
+    loss.end()
+    assert lost.cluster.running == (1, 2, 3)
+
+
+def _row(task: str, state: str = "running") -> TaskRow:
+    return TaskRow(task, -1, task, state, 1, datetime.now(UTC), None)
