@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.failed import BenchmarkFailed
 from benchmarks.pair import (
     PLAIN_TARGET,
-    BenchmarkFailed,
     Pair,
     check_count,
     delete_topics,

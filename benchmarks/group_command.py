@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from benchmarks.pair import BenchmarkFailed
+from benchmarks.failed import BenchmarkFailed
 from demo.jars import java, kafka_classpath
 
 _CLASS = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"

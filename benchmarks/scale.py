@@ -22,8 +22,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import group_command, picture
+from benchmarks.failed import BenchmarkFailed
 from benchmarks.many import Bare, Many, Size
-from benchmarks.pair import BenchmarkFailed, Pair, two_clusters
+from benchmarks.pair import Pair, two_clusters
 from demo import paths
 from kafka_migration.clusters.client import Clusters
 from kafka_migration.plan.graph import FIRST_STAGE

@@ -19,8 +19,9 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.failed import BenchmarkFailed
 from benchmarks.many import Bare, Many, Size
-from benchmarks.pair import BenchmarkFailed, Pair, two_clusters
+from benchmarks.pair import Pair, two_clusters
 from demo import paths
 from demo.airflow import Airflow
 from demo.rest import AirflowClient, Connection, TaskRow

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 from benchmarks import content, copying, first_record, handover, parsing, scale, standstill, verification
+from benchmarks.failed import BenchmarkFailed
 from benchmarks.many import Many, Size
-from benchmarks.pair import BenchmarkFailed, Pair, check_count, two_clusters
+from benchmarks.pair import Pair, check_count, two_clusters
 from rich.console import Console
 from tests.conftest import RunningCluster
 
