@@ -6,12 +6,13 @@ The ratios of one run mean something; the seconds of one machine on one day mean
 from __future__ import annotations
 
 import importlib
+import math
 import sys
 from collections.abc import Sequence
 
 from rich.console import Console
 
-from benchmarks.pair import BenchmarkFailed
+from benchmarks.failed import BenchmarkFailed
 from demo.interrupts import Interrupted, raise_on_signals
 
 BENCHMARKS = {
@@ -27,6 +28,7 @@ BENCHMARKS = {
     "first_record": "seconds from a mirror's creation or start to the first message on the target",
 }
 _UNSCALED = ("migration",)  # its shop is as large as it is
+_DRAWN = "scale"  # asked for alone and whole, it draws the picture of the documentation anew
 _HELP = "help"
 
 
@@ -47,6 +49,8 @@ def main(arguments: Sequence[str]) -> int:
             console.print(f"{name}: {BENCHMARKS[name]}")
             if name in _UNSCALED:
                 run(console)
+            elif name == _DRAWN:
+                run(console, scale, documented=chosen == [name] and scale == 1)
             else:
                 run(console, scale)
     except Interrupted as interruption:
@@ -63,7 +67,7 @@ def _scale(text: str) -> float | None:
         scale = float(text or 1)
     except ValueError:
         return None
-    return scale if scale > 0 else None
+    return scale if 0 < scale < math.inf else None
 
 
 if __name__ == "__main__":

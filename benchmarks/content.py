@@ -22,7 +22,8 @@ from confluent_kafka import KafkaError, Producer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.pair import BenchmarkFailed, Pair, delete_topics, make_topic, two_clusters
+from benchmarks.failed import BenchmarkFailed
+from benchmarks.pair import Pair, delete_topics, make_topic, two_clusters
 from demo.jars import java, kafka_classpath
 from kafka_migration.clusters.client import Cluster
 from kafka_migration.offsets import TopicPartition

@@ -1,6 +1,6 @@
 """Messages a second of a mirror with this product's settings, beside MirrorMaker's defaults.
 
-One topic of four partitions for each size, one task, on running Connect workers. Each way of copying is measured in
+One topic of four partitions for each size, on running Connect workers. Each way of copying is measured in
 every round, the rounds in turned order, since who comes first runs cold; the best round counts. From the first message
 on the target to the last; every copy is counted, and thrown away.
 
@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.failed import BenchmarkFailed
 from benchmarks.pair import (
     PLAIN_TARGET,
-    BenchmarkFailed,
     Pair,
     check_count,
     delete_topics,

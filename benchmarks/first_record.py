@@ -13,8 +13,8 @@ from statistics import median
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.failed import BenchmarkFailed
 from benchmarks.pair import (
-    BenchmarkFailed,
     Pair,
     delete_topics,
     fill,

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from benchmarks.pair import BenchmarkFailed
+from benchmarks.failed import BenchmarkFailed
 from demo.jars import java, kafka_classpath
 
 _CLASS = "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"
@@ -43,7 +43,10 @@ def seconds_to_start() -> float:
 def _run(*arguments: str) -> tuple[str, float]:
     command = [str(java()), *_JAVA, "-cp", kafka_classpath(), _CLASS, *arguments]
     began = time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_ANSWER_WITHIN)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_ANSWER_WITHIN)
+    except subprocess.TimeoutExpired as error:
+        raise BenchmarkFailed(f"kafka-consumer-groups did not end within {_ANSWER_WITHIN} s") from error
     seconds = time.monotonic() - began
     if done.returncode:
         raise BenchmarkFailed(f"kafka-consumer-groups ended with {done.returncode}: {done.stderr[-1000:]}")

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.pair import BenchmarkFailed, Pair, check_count, two_clusters
+from benchmarks.failed import BenchmarkFailed
+from benchmarks.pair import Pair, check_count, two_clusters
 from benchmarks.whole_copy import WholeCopy
 from kafka_migration.mirror.anchors import Anchors
 from kafka_migration.mirror.handover import Position, map_positions

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import script
-from benchmarks.pair import BenchmarkFailed
+from benchmarks.failed import BenchmarkFailed
 from benchmarks.witnessed import Pause, groups, longest, producers, switches
 from demo import paths
 from demo.follow import Run as DagRun

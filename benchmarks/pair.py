@@ -17,6 +17,7 @@ from pathlib import Path
 from confluent_kafka import Producer
 from confluent_kafka.admin import NewTopic
 
+from benchmarks.failed import BenchmarkFailed
 from demo.connect import ConnectWorker
 from demo.kafka import KafkaCluster
 from kafka_migration.clusters.client import Cluster
@@ -29,10 +30,6 @@ from kafka_migration.visible import count_visible
 PLAIN_TARGET = "bench"
 _STALL = 60.0
 _FREED_AT_ONCE = {"log.segment.delete.delay.ms": "1000"}  # copies are deleted after each run
-
-
-class BenchmarkFailed(Exception):
-    """What was measured did not do what it is measured for."""
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,9 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import group_command, picture
-from benchmarks.many import Bare, Many, Size
-from benchmarks.pair import BenchmarkFailed, Pair, two_clusters
+from benchmarks.failed import BenchmarkFailed
+from benchmarks.many import PARTITIONS_EACH, Bare, Many, Size
+from benchmarks.pair import Pair, two_clusters
 from demo import paths
 from kafka_migration.clusters.client import Clusters
 from kafka_migration.plan.graph import FIRST_STAGE
@@ -74,7 +75,8 @@ class Measured:
     java: float = 0.0
 
 
-def run(console: Console, scale: float = 1.0) -> None:
+def run(console: Console, scale: float = 1.0, *, documented: bool = False) -> None:
+    """`documented`: draw the picture of the documentation, instead of one beside what the demo writes."""
     found = []
     for partitions in sizes(scale):
         with two_clusters(heap=_HEAP) as pair:
@@ -82,16 +84,15 @@ def run(console: Console, scale: float = 1.0) -> None:
         console.print(f"  {partitions:,} partitions measured")
     console.print(_table(found))
     console.print(_lag_line(found[-1]))
-    # A whole run draws the picture of the documentation; any other one beside what the demo writes.
-    pictures = paths.checkout() / "docs" / "pictures" if scale == 1 else paths.state_folder()
+    pictures = paths.checkout() / "docs" / "pictures" if documented else paths.state_folder()
     file = pictures / "scale.svg"
     picture.draw(_lines(found), file)
     console.print(f"the picture is {file}", soft_wrap=True)
 
 
 def sizes(scale: float) -> list[int]:
-    """10, 100, 1,000 and 10,000 partitions, as far as the scale goes."""
-    largest = max(10, int(LARGEST * scale))
+    """10, 100, 1,000 and 10,000 partitions, as far as the scale goes: whole topics."""
+    largest = max(1, int(LARGEST * scale) // PARTITIONS_EACH) * PARTITIONS_EACH
     return [size for size in (10, 100, 1_000, 10_000) if size < largest] + [largest]
 
 
@@ -190,11 +191,14 @@ def _drain(pair: Pair, many: Many, step: _Step, source: Bare, rounds: int) -> No
         own.append(described.seconds)
         same_lag(many, _lag_of(looks), described.lag)
     found.seconds[LAG], found.seconds[LAG_AGAIN] = min(lag), min(again)
-    found.bare[LAG] = found.bare[LAG_AGAIN] = found.bare[SETTLED] = min(bare)
+    found.bare[LAG] = found.bare[LAG_AGAIN] = min(bare)
     found.command = min(own)
     found.java = min(group_command.seconds_to_start() for _ in range(rounds))
     source.commit(many.commits(many.messages))
     looks = _look(clusters, briefs, looks)
+    found.bare[SETTLED] = _timed(
+        lambda: (source.offsets(many.partitions, OffsetSpec.earliest()), source.committed(many.reads))
+    )
     step.take(SETTLED, lambda: [_kept(drained.settle(step.run, briefs[name], looks[name])) for name in readers])
 
 

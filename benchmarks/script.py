@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from benchmarks.pair import BenchmarkFailed
+from benchmarks.failed import BenchmarkFailed
 from kafka_migration.plan.graph import FIRST_STAGE, Unit
 from kafka_migration.run import Run
 from kafka_migration.steps import preflight, seeds, switch, topics

@@ -18,7 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.content import PARTITIONS, Load, fill_alike
-from benchmarks.pair import BenchmarkFailed, Pair, delete_topics, make_topic, two_clusters
+from benchmarks.failed import BenchmarkFailed
+from benchmarks.pair import Pair, delete_topics, make_topic, two_clusters
 from kafka_migration.clusters.client import Cluster
 from kafka_migration.offsets import TopicPartition, Which, read_several
 from kafka_migration.sides import Side

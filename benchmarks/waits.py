@@ -7,11 +7,12 @@ to the end at once.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +20,9 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.failed import BenchmarkFailed
 from benchmarks.many import Bare, Many, Size
-from benchmarks.pair import BenchmarkFailed, Pair, two_clusters
+from benchmarks.pair import Pair, two_clusters
 from demo import paths
 from demo.airflow import Airflow
 from demo.rest import AirflowClient, Connection, TaskRow
@@ -141,27 +143,41 @@ class _Waits:
 
 
 class _Cores:
-    """How many cores some processes use, from now on."""
+    """How many cores some processes use, from now on. One that ends meanwhile is not counted."""
 
     def __init__(self, processes: list[psutil.Process]) -> None:
-        self._processes = processes
-        self._began, self._before = time.monotonic(), self._spent()
+        self._began, self._before = time.monotonic(), _spent(processes)
 
     def used(self) -> float:
-        return (self._spent() - self._before) / (time.monotonic() - self._began)
+        now = _spent(self._before)
+        return sum(now[one] - self._before[one] for one in now) / (time.monotonic() - self._began)
 
-    def _spent(self) -> float:
-        return sum(sum(process.cpu_times()[:2]) for process in self._processes)
+
+def _spent(processes: Iterable[psutil.Process]) -> dict[psutil.Process, float]:
+    """Seconds of a core so far, of those that have not ended."""
+    spent = {}
+    for one in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            spent[one] = sum(one.cpu_times()[:2])
+    return spent
 
 
 def _triggerer() -> list[psutil.Process]:
     """Its processes do not say in their names what they are, but by where they write."""
-    [first, *_] = [one for one in _own_processes() if os.readlink(f"/proc/{one.pid}/fd/1").endswith("/triggerer.log")]
-    return [first, *first.children(recursive=True)]
+    for one in _own_processes():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError, psutil.NoSuchProcess):  # ended in between
+            if os.readlink(f"/proc/{one.pid}/fd/1").endswith("/triggerer.log"):
+                return [one, *one.children(recursive=True)]
+    raise BenchmarkFailed("there is no triggerer any more")
 
 
 def _brokers(pair: Pair) -> list[psutil.Process]:
-    return [one for one in _own_processes() if any(str(pair.folder) in part for part in one.cmdline())]
+    found = []
+    for one in _own_processes():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if any(str(pair.folder) in part for part in one.cmdline()):
+                found.append(one)
+    return found
 
 
 def _own_processes() -> list[psutil.Process]:

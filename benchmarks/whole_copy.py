@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from benchmarks.pair import BenchmarkFailed, Pair, make_topic
+from benchmarks.failed import BenchmarkFailed
+from benchmarks.pair import Pair, make_topic
 from kafka_migration.mirror.anchors import Anchors, read_syncs
 from kafka_migration.mirror.connect import ConnectMirror
 from kafka_migration.mirror.flow import Flow

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from confluent_kafka import Producer
 
-from benchmarks.pair import BenchmarkFailed
+from benchmarks.failed import BenchmarkFailed
 from kafka_migration.offsets import TopicPartition
 from kafka_migration.plan.model import Service
 from kafka_migration.services.controller import Observation, State

@@ -97,8 +97,8 @@ def main() -> int:
         password = _write_environment(env_file, port)
         compose = Compose(shlex.split(os.environ["COMPOSE"]), env_file)
         try:
-            if compose.containers():  # of a check that was itself killed; its passwords are in the volumes
-                compose.run("down", "--volumes", "--timeout", "0")
+            # What a check left that was itself killed. Volumes hold its passwords, and may be there without containers.
+            compose.run("down", "--volumes", "--timeout", "0")
             _up(compose)
             return _migrate(compose, Api(port, password), step)
         finally:

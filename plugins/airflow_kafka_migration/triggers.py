@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import random
 import threading
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -107,6 +108,9 @@ class WaitTrigger(BaseTrigger):
         progress = Progress(self.log.info)
         memory: Mapping[str, Any] = self.memory
         watch: Watch | None = None
+        if (turn := self._turn) > self.poll:
+            # A triggerer that has started again has all of them at once: each begins anywhere within its turn.
+            await asyncio.sleep(random.uniform(0.0, turn))
         while True:
             try:
                 if watch is None:
@@ -122,8 +126,13 @@ class WaitTrigger(BaseTrigger):
             if status != "waiting" and left <= 0:
                 yield WaitEvent(payload={"status": status, "brief": self.brief, "memory": dict(memory)})
                 return
-            pause = max(self.poll, self._watching / self.looks)
-            await asyncio.sleep(pause if left <= 0 else min(pause, left))
+            pause = max(self.poll, self._turn)
+            await asyncio.sleep(pause if status == "waiting" or left <= 0 else min(pause, left))
+
+    @property
+    def _turn(self) -> float:
+        """Seconds in which every trigger of this process may look once."""
+        return self._watching / self.looks
 
     def _open(self) -> Watch:
         from airflow_kafka_migration.hooks import open_workers

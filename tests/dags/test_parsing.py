@@ -99,11 +99,11 @@ def dags_of(airflow_home: AirflowHome) -> Iterator[Callable[..., dict[str, DAG]]
     """The DAGs of one plan, by their purpose, as the files in `dags/` make them."""
     written: list[Path] = []
 
-    def made(text: str) -> dict[str, DAG]:
+    def made(text: str, folder: Path = _ROOT / "dags") -> dict[str, DAG]:
         from airflow.dag_processing.dagbag import DagBag
 
         written.append(airflow_home.write_plan("shop", text=text))
-        bag = DagBag(dag_folder=str(_ROOT / "dags"))
+        bag = DagBag(dag_folder=str(folder))
         assert not bag.import_errors
         return {dag_id.removeprefix("shop."): dag for dag_id, dag in bag.dags.items() if dag_id.startswith("shop.")}
 
@@ -308,6 +308,17 @@ def test_broker_of_the_demo_is_killed_in_tasks_that_there_are(
     assert CUTOVER in tasks
     for step in KILL_IN[scheme]:
         assert any(STEPS[step].tasks.fullmatch(task) for task in tasks), step
+
+
+def test_dag_of_the_benchmark_of_waits_ends_where_its_readers_have_drained(
+    dags_of: Callable[..., dict[str, DAG]],
+) -> None:
+    made = dags_of(shop(), _ROOT / "benchmarks" / "dags")
+    assert {purpose: order_of(dag) for purpose, dag in made.items()} == {
+        "migrate": [
+            *("preflight", "create_topics", "seed_groups", "cutover", "depot.drained", "books.drained", "evidence")
+        ]
+    }
 
 
 def test_parameters_are_those_of_the_purpose(dags_of: Callable[..., dict[str, DAG]]) -> None:

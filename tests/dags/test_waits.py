@@ -163,6 +163,26 @@ class TestTrigger:
         asyncio.run(asyncio.wait_for(together(), 30))
         assert steps.countdown.looks <= 20 * 1.5 + 2 * 10
 
+    def test_many_triggers_that_start_at_once_look_one_after_the_other_within_their_dwell_too(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As after a restart of the triggerer: neither at their start nor when the dwell ends do all look at once."""
+        monkeypatch.setattr(WaitTrigger, "dwell", 0.3)
+        monkeypatch.setattr(WaitTrigger, "looks", 10.0)
+        steps.countdown.reset(left=1_000_000)
+        soon: list[int] = []
+
+        async def together() -> None:
+            deadline = time.time() + 0.5
+            watching = [asyncio.ensure_future(anext(trigger(deadline=deadline).run())) for _ in range(10)]
+            await asyncio.sleep(0.1)
+            soon.append(steps.countdown.looks)
+            await asyncio.gather(*watching)
+
+        asyncio.run(asyncio.wait_for(together(), 30))
+        assert soon[0] < 10
+        assert steps.countdown.looks <= 2 * 10, "one within the dwell or behind it, and the one that is its last"
+
     def test_triggers_of_one_process_share_their_clients(self) -> None:
         (_, one), (_, other) = trigger()._open(), trigger()._open()
         assert one.source is other.source

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from benchmarks import content, copying, first_record, handover, parsing, scale, standstill, verification
+from benchmarks.__main__ import main
+from benchmarks.failed import BenchmarkFailed
 from benchmarks.many import Many, Size
-from benchmarks.pair import BenchmarkFailed, Pair, check_count, two_clusters
+from benchmarks.pair import Pair, check_count, two_clusters
 from rich.console import Console
 from tests.conftest import RunningCluster
 
@@ -98,3 +101,21 @@ def test_every_plan_becomes_dags_and_each_file_is_told() -> None:
     assert "4 plans of all schemes" in told.getvalue()
     files = ("failover.py", "producers_later.py", "verify.py", "together")
     assert [name for name in files if name not in told.getvalue()] == []
+
+
+def test_file_that_cannot_be_parsed_is_named_with_its_reason(tmp_path: Path) -> None:
+    (tmp_path / "faulty.py").write_text("# an Airflow DAG\nraise ValueError('no such scheme')\n")
+    with pytest.raises(BenchmarkFailed, match=r"(?s)faulty\.py.*no such scheme"):
+        parsing.measure(4, 1, tmp_path)
+
+
+def test_sizes_are_whole_topics() -> None:
+    assert scale.sizes(1) == [10, 100, 1_000, 10_000]
+    assert scale.sizes(0.0015) == [10]
+    assert [scale.sizes(0.0119), scale.sizes(0.1)] == [[10, 100, 110], [10, 100, 1_000]]
+
+
+@pytest.mark.parametrize("factor", ["0", "-1", "inf", "nan", "much"])
+def test_factor_that_is_none_is_refused_with_what_there_is(factor: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ONLY=scale", f"SCALE={factor}"]) == 2
+    assert "parsing" in capsys.readouterr().out
