@@ -133,7 +133,8 @@ class KafkaCluster:
                 nodes = admin.describe_cluster(request_timeout=2).result().nodes
                 if len(nodes) >= len(self._processes):
                     # The first look at a group makes Kafka create its internal topic: better now than in use.
-                    admin.describe_consumer_groups(["warm-up"], request_timeout=5)["warm-up"].result()
+                    # Not with a short time-out: librdkafka ends the process after one of such a request.
+                    admin.describe_consumer_groups(["warm-up"], request_timeout=timeout)["warm-up"].result()
                     return
             except KafkaException as error:
                 last = str(error)
