@@ -18,6 +18,7 @@ from demo.rest import TaskRow
 from kafka_migration.clusters.client import Cluster, offsets_partition
 from kafka_migration.clusters.identity import identify
 from kafka_migration.errors import ClusterError, OffsetsRefused
+from kafka_migration.groups import commits
 from kafka_migration.groups.commits import committed, set_commits
 from kafka_migration.groups.describe import describe_groups
 from kafka_migration.offsets import TopicPartition, Which, read_several
@@ -96,8 +97,9 @@ def test_offsets_and_groups_are_read_while_a_broker_dies_as_soon_as_others_lead(
     assert took < 25
 
 
-def test_offsets_that_a_cluster_cannot_store_now_are_no_refusal(lost: Lost) -> None:
+def test_offsets_that_a_cluster_cannot_store_now_are_no_refusal(lost: Lost, monkeypatch: pytest.MonkeyPatch) -> None:
     """Too few replicas are in sync: the coordinator answers each partition that no coordinator is available."""
+    monkeypatch.setattr(commits, "_COORDINATED_WITHIN", 0.0)
     there = lost.seen()
     set_settings(there, {_OFFSETS: {"min.insync.replicas": "3"}})
     try:

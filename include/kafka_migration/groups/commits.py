@@ -16,6 +16,9 @@ from kafka_migration.clusters.patience import ask_groups, coordinator_moves
 from kafka_migration.errors import ClusterError, OffsetsRefused
 from kafka_migration.offsets import Offsets, TopicPartition
 
+_COORDINATED_WITHIN = 30.0  # seconds
+_PAUSE = 0.5
+
 
 def committed(cluster: Cluster, groups: Iterable[str], stable: bool = False) -> dict[str, dict[TopicPartition, int]]:
     """What each group has committed; partitions without a commit are absent. All groups are asked side by side.
@@ -58,30 +61,27 @@ def committed(cluster: Cluster, groups: Iterable[str], stable: bool = False) -> 
 def set_commits(cluster: Cluster, offsets: Mapping[str, Offsets]) -> None:
     """Set the offsets of groups that have no members, and read them back.
 
-    Raises `OffsetsRefused` naming each group and partition that was not set, and `ClusterError` where nothing else is
-    in the way than that a coordinator is not there yet.
+    A coordinator that is not there yet, or waits for a replica that has died, is asked again for half a minute. Raises
+    `OffsetsRefused` naming each group and partition that was not set, and `ClusterError` where nothing else is in the
+    way than such a coordinator.
     """
-    admin, began = cluster.group_admin(offsets), time.monotonic()
-    futures = {
-        group: admin.alter_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(group, [tp.at(offset) for tp, offset in sorted(wanted.items())])],
-            request_timeout=COORDINATOR_TIMEOUT,
-        )[group]
-        for group, wanted in offsets.items()
-        if wanted
-    }
-    refused: list[str] = []
-    passing = True
-    for group, future in futures.items():
-        told = cluster.wait(future, f"setting the offsets of group {group}", COORDINATOR_TIMEOUT)
-        for tp in (tp for tp in told.topic_partitions if tp.error):
-            refused.append(f"group {group}, {tp.topic}/{tp.partition}: {tp.error.name()}")
-            passing = passing and coordinator_moves(group, tp.error)
-    cluster.coordinators_moved(began)  # whoever asks next is to know
-    if refused and passing:
-        raise ClusterError(f"{cluster} has no coordinator for these groups yet:\n" + _some(refused))
+    wanted = {group: of_group for group, of_group in offsets.items() if of_group}
+    deadline = time.monotonic() + _COORDINATED_WITHIN
+    left = wanted
+    while True:
+        refusals = _set(cluster, left)
+        refused = [
+            f"group {group}, {tp}: {error.name()}" for group, of_group in refusals.items() for tp, error in of_group
+        ]
+        passing = all(coordinator_moves(group, error) for group, of_group in refusals.items() for _, error in of_group)
+        if not refused or not passing:
+            break
+        if time.monotonic() > deadline:
+            raise ClusterError(f"{cluster} has no coordinator for these groups yet:\n" + _some(refused))
+        time.sleep(_PAUSE)
+        left = {group: wanted[group] for group in refusals}
     if not refused:
-        refused = _differing(committed(cluster, list(futures)), offsets)
+        refused = _differing(committed(cluster, list(wanted)), offsets)
     if refused:
         hint = (
             " The group is active there: stop the consumers that use it."
@@ -89,6 +89,25 @@ def set_commits(cluster: Cluster, offsets: Mapping[str, Offsets]) -> None:
             else ""
         )
         raise OffsetsRefused(f"{cluster} did not take these offsets:{hint}\n" + _some(refused))
+
+
+def _set(cluster: Cluster, offsets: Mapping[str, Offsets]) -> dict[str, list[tuple[TopicPartition, KafkaError]]]:
+    """By group the partitions whose offset was not set, each with its coordinator's error."""
+    admin, began = cluster.group_admin(offsets), time.monotonic()
+    futures = {
+        group: admin.alter_consumer_group_offsets(
+            [ConsumerGroupTopicPartitions(group, [tp.at(offset) for tp, offset in sorted(wanted.items())])],
+            request_timeout=COORDINATOR_TIMEOUT,
+        )[group]
+        for group, wanted in offsets.items()
+    }
+    refusals: dict[str, list[tuple[TopicPartition, KafkaError]]] = {}
+    for group, future in futures.items():
+        told = cluster.wait(future, f"setting the offsets of group {group}", COORDINATOR_TIMEOUT)
+        for tp in (tp for tp in told.topic_partitions if tp.error):
+            refusals.setdefault(group, []).append((TopicPartition(tp.topic, tp.partition), tp.error))
+    cluster.coordinators_moved(began)  # whoever asks next is to know
+    return refusals
 
 
 def _differing(now: Mapping[str, Offsets], wanted: Mapping[str, Offsets]) -> list[str]:
