@@ -81,8 +81,8 @@ def test_client_that_was_left_lives_on_for_those_who_wait_for_it() -> None:
 def test_new_client_knows_the_brokers_that_were_seen() -> None:
     of, made = clients()
     assert of.general
-    of.know(["two:9092", "one:9092"])
-    of.know([])
+    of.know({1: ("two", 9092), 2: ("one", 9092)})
+    of.know({})
     of.leave()
     assert of.general
     assert made == [(), ("one:9092", "two:9092")]

@@ -36,13 +36,13 @@ class Admins:
         self._of_groups: _Made | None = None
         self._coordinators: Mapping[int, int] | None = None
         self._left: list[_Made] = []
-        self._brokers: tuple[str, ...] = ()
+        self.addresses: Mapping[int, tuple[str, int]] = {}
 
     @property
     def general(self) -> AdminClient:
         with self._lock:
             if self._general is None:
-                self._general = _Made(self._make(self._brokers))
+                self._general = _Made(self._make(self._known))
             return self._general.client
 
     def of_groups(self, coordinators: Mapping[int, int] | None) -> tuple[AdminClient, bool]:
@@ -56,7 +56,7 @@ class Admins:
             moved = None not in (coordinators, self._coordinators) and coordinators != self._coordinators
             if used is None or moved or (coordinators is None and now - used.at > _REMEMBERS_FOR):
                 over = self._put_away(now, used)
-                used = self._of_groups = _Made(self._make(self._brokers))
+                used = self._of_groups = _Made(self._make(self._known))
             self._coordinators = coordinators
         del over
         return used.client, moved
@@ -76,10 +76,14 @@ class Admins:
             over = self._put_away(now, *leaving)
         del over
 
-    def know(self, brokers: Sequence[str]) -> None:
-        """Addresses that the cluster advertises. An empty list tells nothing."""
+    def know(self, brokers: Mapping[int, tuple[str, int]]) -> None:
+        """Host and port that each broker advertises. An empty answer tells nothing."""
         if brokers:
-            self._brokers = tuple(sorted(brokers))
+            self.addresses = dict(brokers)
+
+    @property
+    def _known(self) -> list[str]:
+        return [f"{host}:{port}" for host, port in sorted(self.addresses.values())]
 
     def poll(self) -> None:
         """Let the clients tell what they have to tell: they do so only when they are polled."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+import socket
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -40,6 +41,8 @@ VERIFYING_ID = "kafka-migration-verify"
 _COORDINATORS = "__consumer_offsets"  # the leader of a partition coordinates the groups that belong to it
 _LONG = 2.0  # seconds
 _SETTLES_WITHIN = 1.0  # seconds until a new coordinator tells all that was committed: see `coordinators_moved`
+_LOOK_EVERY = 0.5  # seconds
+_TCP_TIMEOUT = 5.0
 _DENIED_FOR = 60.0  # seconds
 _LEAST_QUEUED = 64  # KiB
 
@@ -127,29 +130,47 @@ class Cluster:
     def group_admin(self, groups: Iterable[str]) -> AdminClient:
         """The admin client for what the coordinators of these groups answer; ask for it each time.
 
-        librdkafka remembers coordinators for good. When one is none any more, as after each restart of a broker, it
-        ends the whole process at the next read of offsets (confluentinc/librdkafka 5040; measured with 2.16.1: SIGSEGV)
-        or is refused for ever; it also ends it after a request to one has timed out (4605; SIGABRT). The coordinators
-        are the leaders of Kafka's own topic of offsets, so these are looked at first: where they are others than before
-        a client is used that knows none, and where one of these groups has none nothing is sent. What stays is a
-        coordinator that moves within the milliseconds between; for a user who may not describe that topic, within the
-        last five seconds.
+        librdkafka ends the whole process where a coordinator says that it is none, as after each restart of a broker of
+        one that it remembers, and in the moments in which another takes over (confluentinc/librdkafka 5040; measured
+        with 2.16.1: SIGSEGV); it also ends it after a request to one has timed out (4605; SIGABRT). The coordinators
+        are the leaders of Kafka's own topic of offsets, so these are looked at first. Where one of these groups has
+        none, or one that takes no connection, nothing is sent until it has; where others have taken over they get a
+        moment, and a client is used that remembers none. What stays is a coordinator that moves within the milliseconds
+        between; for a user who may not describe that topic, within the last five seconds.
 
         Raises `ClusterUnreachable`.
         """
-        coordinators = self._coordinators()
-        if coordinators:
-            for group in groups:
-                number = offsets_partition(group, len(coordinators))
-                if coordinators.get(number, 0) < 0:
-                    raise ClusterUnreachable(
-                        f"{self} has no leader for partition {number} of {_COORDINATORS}, so that group {group} has no"
-                        " coordinator. Bring the broker back that kept it."
-                    )
-        admin, moved = self._admins.of_groups(coordinators)
-        if moved:
+        deadline = time.monotonic() + COORDINATOR_TIMEOUT
+        waited = False
+        while True:
+            seen = self._coordinators()
+            problem = self._without_coordinator(groups, seen) if seen else None
+            if problem is None:
+                break
+            waited = True
+            if time.monotonic() > deadline:
+                raise ClusterUnreachable(f"{self} {problem}. Bring the broker back that kept it.")
+            time.sleep(_LOOK_EVERY)
+        admin, moved = self._admins.of_groups(seen)
+        if moved or waited:
             time.sleep(_SETTLES_WITHIN)
         return admin
+
+    def _without_coordinator(self, groups: Iterable[str], coordinators: Mapping[int, int]) -> str | None:
+        """Which of these groups has nobody to ask, and why."""
+        answers: dict[int, bool] = {}
+        for group in groups:
+            number = offsets_partition(group, len(coordinators))
+            leader = coordinators.get(number, -1)
+            if leader < 0:
+                return (
+                    f"has no leader for partition {number} of {_COORDINATORS}, so that group {group} has no coordinator"
+                )
+            if leader not in answers:
+                answers[leader] = _takes_connections(self._admins.addresses.get(leader))
+            if not answers[leader]:
+                return f"has lost broker {leader}, the coordinator of group {group}, and has chosen no other"
+        return None
 
     def coordinators_moved(self, began: float) -> bool:
         """Whether they have moved while groups were asked since that moment (`time.monotonic`).
@@ -176,7 +197,7 @@ class Cluster:
             told = admin.list_topics(_COORDINATORS, timeout=CONNECT_TIMEOUT)
         except KafkaException as error:
             raise self.error(error, doing) from None
-        self._admins.know([f"{broker.host}:{broker.port}" for broker in told.brokers.values()])
+        self._admins.know({number: (broker.host, broker.port) for number, broker in told.brokers.items()})
         topic = told.topics[_COORDINATORS]
         if topic.error is not None and topic.error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:
             self._denied_until = time.monotonic() + _DENIED_FOR
@@ -302,6 +323,17 @@ class Clusters:
     @property
     def addresses(self) -> Addresses:
         return Addresses(self.source.bootstrap_servers, self.target.bootstrap_servers)
+
+
+def _takes_connections(address: tuple[str, int] | None) -> bool:
+    """Whether somebody listens there. An address that is not known is for the client to find."""
+    if address is None:
+        return True
+    try:
+        with socket.create_connection(address, timeout=_TCP_TIMEOUT):
+            return True
+    except OSError:
+        return False
 
 
 def offsets_partition(group: str, partitions: int) -> int:
