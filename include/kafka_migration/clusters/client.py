@@ -12,7 +12,7 @@ import re
 import socket
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -127,7 +127,7 @@ class Cluster:
         """One admin client for as long as it finds brokers; safe for threads."""
         return self._admins.general
 
-    def group_admin(self, groups: Iterable[str]) -> AdminClient:
+    def group_admin(self, groups: Collection[str]) -> AdminClient:
         """The admin client for what the coordinators of these groups answer; ask for it each time.
 
         librdkafka ends the whole process where a coordinator says that it is none, as after each restart of a broker of
