@@ -22,6 +22,8 @@ from kafka_migration.offsets import Offsets, TopicPartition
 _ANSWER_WITHIN = 30.0
 _REBALANCE_WITHIN = 60.0
 _GATEWAY = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
+# The second: "Request cannot be completed because a rebalance is expected" (seen with 4.3.1 right after a start).
+_BUSY = (HTTPStatus.CONFLICT, HTTPStatus.INTERNAL_SERVER_ERROR)
 _PASSING = ("rebalance", "momentarily")  # a 409 with neither is a real conflict: there is such a connector already
 _ABSENT_WORKER = ("timed out", "forward rest request")
 
@@ -189,7 +191,7 @@ class Connect:
                     " Check the Airflow connection, and that a worker runs there."
                 ) from None
             text = answer.text.lower()
-            busy = answer.status_code == HTTPStatus.CONFLICT and any(word in text for word in _PASSING)
+            busy = answer.status_code in _BUSY and any(word in text for word in _PASSING)
             if busy and time.monotonic() < deadline:
                 time.sleep(0.25)
                 continue
