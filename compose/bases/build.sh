@@ -20,7 +20,7 @@ if ! there "$name/debian"; then
     command -v debootstrap >/dev/null || { echo "debootstrap is missing: apt-get install debootstrap" >&2; exit 1; }
     echo "making a Debian system (about two minutes)"
     debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv,python3-pip,tini \
-        "${DEBIAN_RELEASE:-bookworm}" "$made/root" "${DEBIAN_MIRROR:-http://deb.debian.org/debian}" >"$made/log" 2>&1 ||
+        "${DEBIAN_RELEASE:-bookworm}" "$made/root" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"} >"$made/log" 2>&1 ||
         { tail -20 "$made/log" >&2; exit 1; }
     tar -C "$made/root" -c . | docker import - "$name/debian" >/dev/null
     rm -rf "$made/root"

@@ -167,7 +167,8 @@ class Cluster:
                     f"has no leader for partition {number} of {_COORDINATORS}, so that group {group} has no coordinator"
                 )
             if leader not in answers:
-                answers[leader] = _takes_connections(self._admins.addresses.get(leader))
+                address = self._admins.addresses.get(leader)  # one that is not known is for the client to find
+                answers[leader] = address is None or no_connection(*address) is None
             if not answers[leader]:
                 return f"has lost broker {leader}, the coordinator of group {group}, and has chosen no other"
         return None
@@ -325,15 +326,13 @@ class Clusters:
         return Addresses(self.source.bootstrap_servers, self.target.bootstrap_servers)
 
 
-def _takes_connections(address: tuple[str, int] | None) -> bool:
-    """Whether somebody listens there. An address that is not known is for the client to find."""
-    if address is None:
-        return True
+def no_connection(host: str, port: int) -> str | None:
+    """Why nobody can be reached there; None where somebody listens."""
     try:
-        with socket.create_connection(address, timeout=_TCP_TIMEOUT):
-            return True
-    except OSError:
-        return False
+        with socket.create_connection((host, port), timeout=_TCP_TIMEOUT):
+            return None
+    except (OSError, ValueError) as error:
+        return f"no TCP connection: {getattr(error, 'strerror', None) or error}"
 
 
 def offsets_partition(group: str, partitions: int) -> int:

@@ -6,7 +6,6 @@ apart from one that answers for another cluster.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -14,11 +13,9 @@ from dataclasses import dataclass, replace
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, DescribeClusterResult
 
-from kafka_migration.clusters.client import CONNECT_TIMEOUT, Cluster
+from kafka_migration.clusters.client import CONNECT_TIMEOUT, Cluster, no_connection
 from kafka_migration.clusters.patience import ask_each
 from kafka_migration.errors import ClusterError
-
-_TCP_TIMEOUT = 5.0
 
 
 @dataclass(frozen=True)
@@ -92,18 +89,16 @@ def silence_of(cluster: Cluster) -> str | None:
 def _no_connection(address: str) -> str | None:
     host, _, port = address.rpartition(":")
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=_TCP_TIMEOUT):
-            return None
-    except (OSError, ValueError) as error:
-        return f"no TCP connection: {getattr(error, 'strerror', None) or error}"
+        number = int(port)
+    except ValueError as error:
+        return f"no TCP connection: {error}"
+    return no_connection(host.strip("[]"), number)
 
 
 def _ask(cluster: Cluster, broker_id: int, host: str, port: int) -> Broker:
-    try:
-        with socket.create_connection((host, port), timeout=_TCP_TIMEOUT):
-            pass
-    except OSError as error:
-        return Broker(broker_id, host, port, None, None, f"no TCP connection: {error.strerror or error}")
+    problem = no_connection(host, port)
+    if problem is not None:
+        return Broker(broker_id, host, port, None, None, problem)
     # Kept in a variable: a client that is collected while a call is under way fails it with _DESTROY.
     admin = AdminClient({**cluster.config, "bootstrap.servers": f"{host}:{port}"})
     try:
