@@ -168,10 +168,13 @@ def test_topics_of_several_batches_are_created_and_visible(
     assert {t.settings["flush.ms"] for t in describe_topics(bench.cluster, topics).values()} == {"70"}
 
 
-def test_topic_cannot_be_given_fewer_partitions(bench: Workbench) -> None:
-    [tp, *_] = bench.topic("grown", partitions=3)
-    with pytest.raises(ClusterError, match=rf"growing topic {tp.topic} to 2 partitions"):
-        add_partitions(bench.cluster, {tp.topic: 2})
+def test_topic_that_has_been_grown_meanwhile_is_left_and_another_refusal_is_told(bench: Workbench) -> None:
+    [grown, *_] = bench.topic("grown", partitions=3)
+    for already in (3, 2):  # a mirror that runs was first, and saw what came since too
+        add_partitions(bench.cluster, {grown.topic: already})
+    assert len(partitions_of(bench.cluster, [grown.topic])) == 3
+    with pytest.raises(ClusterError, match=f"growing topic {grown.topic} to 10500 partitions"):
+        add_partitions(bench.cluster, {grown.topic: 10_500})  # more than a broker takes in one request
 
 
 def test_waiting_for_a_topic_that_never_comes_ends_with_its_name(bench: Workbench) -> None:

@@ -23,7 +23,8 @@ from confluent_kafka.admin import (
 )
 
 from kafka_migration.clusters.client import REQUEST_TIMEOUT, Cluster
-from kafka_migration.topics.describe import await_topics
+from kafka_migration.errors import ClusterError
+from kafka_migration.topics.describe import await_topics, partitions_of
 
 T = TypeVar("T")
 
@@ -70,13 +71,21 @@ def create_topics(cluster: Cluster, topics: Iterable[TopicToCreate], trial: bool
 
 
 def add_partitions(cluster: Cluster, totals: Mapping[str, int]) -> None:
-    """Grow topics to that many partitions and wait until they are visible. Raises `ClusterError`."""
+    """Grow topics to at least that many partitions and wait until they are visible. Raises `ClusterError`.
+
+    A mirror that runs sees the source's new partitions by itself and may be first: then the broker refuses
+    (INVALID_PARTITIONS), and the topic has what was wanted.
+    """
     for batch in _batches(list(totals), lambda name: 1 + totals[name]):
         futures = cluster.admin.create_partitions(
             [NewPartitions(name, totals[name]) for name in batch], request_timeout=REQUEST_TIMEOUT
         )
         for name, future in futures.items():
-            cluster.wait(future, f"growing topic {name} to {totals[name]} partitions")
+            try:
+                cluster.wait(future, f"growing topic {name} to {totals[name]} partitions")
+            except ClusterError:
+                if len(partitions_of(cluster, [name])) < totals[name]:
+                    raise
     await_topics(cluster, totals)
 
 
