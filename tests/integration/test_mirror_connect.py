@@ -275,6 +275,17 @@ def test_what_is_there_is_left_alone_and_never_wound_back(pair: Pair) -> None:
     assert mirror.state() == "RUNNING"
 
 
+def test_mirror_that_was_started_does_not_say_that_it_is_stopped(pair: Pair) -> None:
+    [tp] = pair.topic("a")
+    mirror = pair.mirror(tp)
+    mirror.create({tp: 0})
+    for _ in range(3):
+        mirror.resume()
+        assert mirror.state() not in ("STOPPED", "PAUSED")
+        mirror.stop()
+        assert mirror.state() == "STOPPED"
+
+
 def test_topics_that_come_later_are_added_with_their_own_begin(pair: Pair) -> None:
     [one], [two] = pair.topic("a"), pair.topic("b")
     pair.origin.write(one, 4)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from kafka_migration.clusters.identity import identify
 from kafka_migration.errors import MirrorError
@@ -18,13 +18,13 @@ from kafka_migration.mirror import flow_checks
 from kafka_migration.mirror.flow import Flow, connector_config
 from kafka_migration.mirror.others import spoilers
 from kafka_migration.mirror.properties import SOURCE_CONNECTOR, at_least_once, shown
-from kafka_migration.mirror.rest import Connect
+from kafka_migration.mirror.rest import HALTED, Connect
 from kafka_migration.mirror.runner import Watched, to_set
 from kafka_migration.mirror.syncs import keep_syncs
 from kafka_migration.offsets import Offsets
 from kafka_migration.report import Change
 
-_STOPPED_WITHIN = 60.0
+_CHANGED_WITHIN = 60.0
 _OLDEST = (3, 7)  # creates a connector stopped (KIP-980) and takes its offsets (KIP-875)
 _AT_LEAST_ONCE = "mirror-worker/at-least-once"
 
@@ -171,7 +171,9 @@ class ConnectMirror:
             )
 
     def resume(self) -> None:
+        """Returns when Connect says so too: until then it says STOPPED, which would pass for somebody's doing."""
         self._connect.resume(self.name)
+        self._await("started", lambda state, tasks: state not in HALTED)
 
     def stop(self) -> None:
         if self._connect.config(self.name) is None:
@@ -194,14 +196,17 @@ class ConnectMirror:
         self._connect.remove(self.name)
 
     def _await_stopped(self) -> None:
-        deadline = time.monotonic() + _STOPPED_WITHIN
+        self._await("stopped", lambda state, tasks: state == "STOPPED" and not tasks)
+
+    def _await(self, what: str, done: Callable[[str, int], bool]) -> None:
+        deadline = time.monotonic() + _CHANGED_WITHIN
         while True:
             state, tasks = self._connect.state(self.name)
-            if state == "STOPPED" and not tasks:
+            if done(state, tasks):
                 return
             if time.monotonic() > deadline:
                 raise MirrorError(
-                    f"connector {self.name} has not stopped within {_STOPPED_WITHIN:.0f} s: it is {state} with"
+                    f"connector {self.name} has not {what} within {_CHANGED_WITHIN:.0f} s: it is {state} with"
                     f" {tasks} tasks. Look at the log of its worker, then clear this task."
                 )
             time.sleep(0.1)

@@ -19,6 +19,9 @@ from kafka_migration.errors import MirrorError, MirrorUnreachable
 from kafka_migration.mirror.runner import Progress
 from kafka_migration.offsets import Offsets, TopicPartition
 
+HALTED = ("PAUSED", "STOPPED")
+"""The states of a connector that somebody has told to halt."""
+
 _ANSWER_WITHIN = 30.0
 _REBALANCE_WITHIN = 60.0
 _GATEWAY = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)

@@ -20,7 +20,7 @@ from kafka_migration.errors import ClusterUnreachable, Refused
 from kafka_migration.findings import Finding, Status, accept
 from kafka_migration.mirror import positions
 from kafka_migration.mirror.properties import may_be_secret
-from kafka_migration.mirror.rest import Connect
+from kafka_migration.mirror.rest import HALTED, Connect
 from kafka_migration.mirror.runner import MirrorRunner
 from kafka_migration.offsets import Which
 from kafka_migration.report import Change, StepReport, Table
@@ -34,7 +34,6 @@ RESTARTS = "mirror/restarts"
 
 _APPLIED = "mirror/applied"
 _REMEMBERED = 20
-_HALTED = ("PAUSED", "STOPPED")
 _LINES = 3
 
 
@@ -229,7 +228,7 @@ def _shown(key: str, config: Mapping[str, str], applied: Mapping[str, str]) -> s
 
 
 def _halted(name: str, state: str) -> list[Finding]:
-    if state not in _HALTED:
+    if state not in HALTED:
         return []
     return [
         Finding(
