@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from kafka_migration.sides import Side
 from kafka_migration.topics.create import TopicToCreate, add_partitions, create_topics, set_settings
 from kafka_migration.topics.describe import (
     Topic,
+    await_settings,
     await_topics,
     broker_settings,
     describe_topics,
@@ -182,6 +184,19 @@ def test_waiting_for_a_topic_that_never_comes_ends_with_its_name(bench: Workbenc
     with pytest.raises(ClusterError, match="never-made"):
         await_topics(bench.cluster, {"never-made": 1}, patience=0.5)
     assert time.monotonic() - started < 20
+
+
+def test_waiting_for_a_setting_ends_when_all_show_it_and_at_last_with_whoever_compares(bench: Workbench) -> None:
+    [one], [gone] = bench.topic("set"), bench.topic("gone")
+    later = threading.Timer(0.5, set_settings, (bench.cluster, {one.topic: {"retention.ms": "7000"}}))
+    later.start()
+    wanted = {one.topic: {"retention.ms": "7000"}}
+    await_settings(bench.cluster, wanted)
+    assert describe_topics(bench.cluster, wanted)[one.topic].settings["retention.ms"] == "7000"
+    later.join()
+    started = time.monotonic()
+    await_settings(bench.cluster, {gone.topic: {"retention.ms": "8000"}, "never-made": {"flush.ms": "1"}}, patience=0.5)
+    assert 0.5 <= time.monotonic() - started < 20
 
 
 def test_partitions_of_a_missing_topic_are_an_error_that_names_it(bench: Workbench) -> None:

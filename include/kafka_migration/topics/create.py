@@ -24,7 +24,7 @@ from confluent_kafka.admin import (
 
 from kafka_migration.clusters.client import REQUEST_TIMEOUT, Cluster
 from kafka_migration.errors import ClusterError
-from kafka_migration.topics.describe import await_topics, partitions_of
+from kafka_migration.topics.describe import await_settings, await_topics, partitions_of
 
 T = TypeVar("T")
 
@@ -90,13 +90,14 @@ def add_partitions(cluster: Cluster, totals: Mapping[str, int]) -> None:
 
 
 def set_settings(cluster: Cluster, settings: Mapping[str, Mapping[str, str]]) -> None:
-    """Set these settings of topics, leaving all others. Raises `ClusterError`."""
+    """Set these settings of topics, leaving all others, and wait until they are visible. Raises `ClusterError`."""
     for batch in _batches([name for name in settings if settings[name]], lambda name: len(settings[name])):
         futures = cluster.admin.incremental_alter_configs(
             [_assignments(name, settings[name]) for name in batch], request_timeout=REQUEST_TIMEOUT
         )
         for resource, future in futures.items():
             cluster.wait(future, f"setting {', '.join(settings[resource.name])} of topic {resource.name}")
+    await_settings(cluster, settings)
 
 
 def _assignments(topic: str, wanted: Mapping[str, str]) -> ConfigResource:

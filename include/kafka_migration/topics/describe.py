@@ -143,6 +143,20 @@ def await_topics(cluster: Cluster, partitions: Mapping[str, int], patience: floa
         time.sleep(max(0.1, 3 * took))  # a broker that answers slowly has enough to do
 
 
+def await_settings(cluster: Cluster, settings: Mapping[str, Mapping[str, str]], patience: float = 30.0) -> None:
+    """Wait until topics are seen with these settings: brokers hear of a change one after the other, when they can.
+
+    Whoever compares afterwards tells what is not seen by then.
+    """
+    deadline = time.monotonic() + patience
+    unseen = {name for name in settings if settings[name]}
+    while unseen and time.monotonic() < deadline:
+        now = describe_topics(cluster, unseen)
+        unseen = {name for name, topic in now.items() if not settings[name].items() <= topic.settings.items()}
+        if unseen:
+            time.sleep(0.1)
+
+
 def broker_settings(cluster: Cluster, broker_id: int) -> dict[str, str]:
     """The effective settings of one broker; empty when this user may not read them."""
     resource = ConfigResource(ResourceType.BROKER, str(broker_id))
@@ -169,6 +183,11 @@ def _listed(cluster: Cluster, doing: str) -> dict[str, TopicMetadata]:
     return told
 
 
+def _not_heard_of(topic: str, error: KafkaError) -> bool:
+    """Whether the broker that was asked may only be behind the one that had listed the topic."""
+    return bool(error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART)
+
+
 def _settings(cluster: Cluster, names: list[str]) -> dict[str, tuple[dict[str, str], frozenset[str]]]:
     def ask(left: Sequence[str], within: float) -> dict[str, Future[dict[str, ConfigEntry]]]:
         futures: dict[str, Future[dict[str, ConfigEntry]]] = {}
@@ -179,7 +198,7 @@ def _settings(cluster: Cluster, names: list[str]) -> dict[str, tuple[dict[str, s
         return futures
 
     found = {}
-    for name, entries in ask_each(cluster, names, ask).items():
+    for name, entries in ask_each(cluster, names, ask, _not_heard_of).items():
         if isinstance(entries, KafkaError):
             raise cluster.error(entries, f"reading the settings of topic {name}")
         found[name] = (
