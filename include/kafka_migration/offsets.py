@@ -30,6 +30,8 @@ _PASSING = {
     KafkaError.UNKNOWN_LEADER_EPOCH,
     KafkaError.OFFSET_NOT_AVAILABLE,
 }
+# Of a new partition the client has not heard yet, or its own leader has not.
+_UNKNOWN = {KafkaError._NOENT, KafkaError.UNKNOWN_TOPIC_OR_PART}
 
 
 @dataclass(frozen=True, order=True)
@@ -115,7 +117,7 @@ class _Doubts:
         self._asked = -_ASKED_EVERY
 
     def pass_by(self, asked: tuple[Which, TopicPartition], error: KafkaError) -> bool:
-        if error.code() != KafkaError._NOENT:
+        if error.code() not in _UNKNOWN:
             return error.code() in _PASSING
         now = time.monotonic()
         if now - self._asked >= _ASKED_EVERY:

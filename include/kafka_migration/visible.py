@@ -198,7 +198,11 @@ class Reading:
             if state is None:
                 continue
             if error is not None:
-                self.seen[state.partition] = state.seen(_ended_by(self._cluster, state, error, together[0].offset()))
+                offset = together[0].offset()
+                whole = _ended_by(self._cluster, state, error, offset)
+                if not whole and self._goes_on(state.partition, offset):
+                    continue
+                self.seen[state.partition] = state.seen(whole)
                 yield state.partition, []
             else:
                 within = _before(state.end, _from(state.position, together))
@@ -215,6 +219,14 @@ class Reading:
             del self._reading[where]
             finished.append(state.partition)
         self._release(finished)
+
+    def _goes_on(self, tp: TopicPartition, end: int) -> bool:
+        """Whether more than up to this end can be read by now.
+
+        A leader that has just taken over tells of less than others had acknowledged, until it has heard of them: it
+        then answers whoever asks for the end that it does not know it yet, which is waited for (KIP-207).
+        """
+        return read_offsets(self._cluster, [tp], Which.STABLE)[tp] > end
 
     def _release(self, finished: Iterable[TopicPartition]) -> None:
         """Stop fetching what has been read, so that other partitions are not held up by it."""

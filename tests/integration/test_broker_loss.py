@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, BrokerMetadata, ClusterMetadata, NewTopic
 
 from demo.broker_loss import BrokerLoss
 from demo.kafka import KafkaCluster
 from demo.rest import TaskRow
 from kafka_migration.clusters.client import Cluster, offsets_partition
+from kafka_migration.clusters.each import ask_each_broker
 from kafka_migration.clusters.identity import identify
 from kafka_migration.errors import ClusterError, OffsetsRefused
 from kafka_migration.groups import commits
@@ -23,8 +24,10 @@ from kafka_migration.groups.commits import committed, set_commits
 from kafka_migration.groups.describe import describe_groups
 from kafka_migration.offsets import TopicPartition, Which, read_several
 from kafka_migration.sides import Side
-from kafka_migration.topics.create import set_settings
+from kafka_migration.topics import describe
+from kafka_migration.topics.create import TopicToCreate, create_topics, set_settings
 from kafka_migration.topics.describe import describe_topics
+from kafka_migration.topics.ids import topic_ids
 
 _OFFSETS = "__consumer_offsets"
 _GROUPS = [f"group-{number}" for number in range(6)]
@@ -77,6 +80,27 @@ def test_coordinator_of_a_group_is_the_leader_that_is_looked_at(lost: Lost) -> N
     partitions = known.admin.list_topics(_OFFSETS, timeout=10).topics[_OFFSETS].partitions
     for group, told in known.admin.describe_consumer_groups(_GROUPS).items():
         assert told.result(30).coordinator.id == partitions[offsets_partition(group, len(partitions))].leader
+
+
+def test_new_topic_is_awaited_until_every_broker_knows_it(lost: Lost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One broker is made to say once more what it said before the topic was created."""
+    known, asked = lost.seen(), []
+    before = ask_each_broker(known, known.admin.list_topics(timeout=10).brokers.values())
+
+    def ask(cluster: Cluster, brokers: Iterable[BrokerMetadata]) -> dict[int, ClusterMetadata | str]:
+        asked.append(ask_each_broker(cluster, brokers))
+        return {**asked[-1], 2: before[2], 3: "no TCP connection"} if len(asked) == 1 else asked[-1]
+
+    monkeypatch.setattr(describe, "ask_each_broker", ask)
+    create_topics(known, [TopicToCreate("late", 2, 3, {})])
+    assert len(asked) >= 2
+    for told in asked[-1].values():
+        assert isinstance(told, ClusterMetadata)
+        assert len(told.topics["late"].partitions) == 2
+    ids = topic_ids(known, ["late", "orders"], there=True)
+    assert len(set(ids.values())) == 2
+    with pytest.raises(ClusterError, match="asking for the id of topic never-made"):
+        topic_ids(known, ["never-made"], there=True)
 
 
 def test_offsets_and_groups_are_read_while_a_broker_dies_as_soon_as_others_lead(lost: Lost) -> None:

@@ -23,6 +23,7 @@ from kafka_migration.clusters.client import Cluster
 from kafka_migration.errors import FindingsFailed, Refused, ServiceError
 from kafka_migration.evidence.bundle import Bundle
 from kafka_migration.findings import Status
+from kafka_migration.groups import describe
 from kafka_migration.groups.commits import committed, set_commits
 from kafka_migration.mirror.legs import Legs
 from kafka_migration.mirror.rest import Connect, ConnectAccess
@@ -538,7 +539,7 @@ def test_attempt_that_was_killed_before_it_set_anything_is_finished_by_the_next(
 def test_group_that_somebody_else_uses_is_not_handed_over(move: Move, monkeypatch: pytest.MonkeyPatch) -> None:
     run = move.run()
     to_the_image(run, move.life)
-    monkeypatch.setattr(handover, "_LEAVES_WITHIN", 0.5)
+    monkeypatch.setattr(describe, "_LEAVES_WITHIN", 0.5)
     with move.town.source.member(move.town.named("g3"), move.a.topic), pytest.raises(Refused) as refused:
         handover.hand_over(run, unit="three")
     assert "still have members on the source" in str(refused.value)
@@ -555,7 +556,7 @@ def test_group_that_has_members_where_it_goes_though_nobody_has_started_it_is_se
     with ExitStack() as member:
         member.enter_context(move.town.target.member(group, move.a.topic))
         with monkeypatch.context() as hasty:
-            hasty.setattr(handover, "_LEAVES_WITHIN", 0.5)
+            hasty.setattr(describe, "_LEAVES_WITHIN", 0.5)
             with pytest.raises(Refused, match=f"{group} should have no members on the target yet"):
                 handover.hand_over(run, unit="three")
         assert not committed(move.town.target.cluster, [group])[group]
@@ -623,7 +624,7 @@ def hands(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Hands]:
-    monkeypatch.setattr(handover, "_LEAVES_WITHIN", 0.5)
+    monkeypatch.setattr(describe, "_LEAVES_WITHIN", 0.5)
     monkeypatch.setattr(switch, "_BY_HAND", 2.0)
     with Town.of(source.bootstrap_servers, target.bootstrap_servers, daemon) as town:
         town.workers[Side.TARGET] = Connect(ConnectAccess(worker.url))
@@ -777,6 +778,36 @@ def test_deletion_that_overtakes_the_mirror_fails_it_and_names_the_range(move: M
     look = look_once(mirroring.caught_up, run, brief, {})
     assert look.outcome is Outcome.FAILED
     assert f"{move.a}: offsets {at:,} to {at + 2:,}" in look.why
+
+
+def test_mark_of_a_transaction_that_is_deleted_behind_its_copies_is_no_loss(move: Move) -> None:
+    run = move.run()
+    preflight.preflight(run)
+    topics.create(run)
+    mirroring.start(run)
+    move.town.source.commit_transaction(move.a, 2)
+    end, mirror = move.town.source.end(move.a), run.mirrors[Side.TARGET]
+    at = move.town.workers[Side.TARGET].positions
+    eventually(lambda: at(mirror.name).get(move.a) == end - 1, "all but the mark to be copied", 90)
+    brief, memory = mirroring.caught_up.prepare(run, {}), {}
+    for _ in range(2):  # what stands where it stood is read
+        memory = mirroring.caught_up.look(run.clusters, brief, memory, run.now()).memory
+    move.town.source.delete_before(move.a, end)
+    look = mirroring.caught_up.look(run.clusters, brief, memory, run.now())
+    assert look.outcome is Outcome.DONE, look
+
+
+def test_mirror_that_does_not_run_has_not_caught_up_however_little_is_left(move: Move) -> None:
+    run = move.run()
+    preflight.preflight(run)
+    topics.create(run)
+    mirroring.start(run)
+    until_done(mirroring.caught_up, run)
+    mirror = run.mirrors[Side.TARGET]
+    mirror.stop()
+    assert look_once(mirroring.caught_up, run, mirroring.caught_up.prepare(run, {}), {}).outcome is Outcome.WAITING
+    mirror.resume()
+    until_done(mirroring.caught_up, run)
 
 
 @pytest.mark.parametrize(

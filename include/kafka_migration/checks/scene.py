@@ -10,7 +10,7 @@ from kafka_migration.clusters.client import Cluster
 from kafka_migration.clusters.identity import Identity, identify
 from kafka_migration.errors import ServiceError
 from kafka_migration.groups.commits import committed
-from kafka_migration.groups.describe import Group, Listed, describe_groups, list_groups, list_other_groups
+from kafka_migration.groups.describe import Group, Listed, describe_settled, list_groups, list_other_groups
 from kafka_migration.offsets import TopicPartition, Which, read_several
 from kafka_migration.passes import Pass
 from kafka_migration.run import Run
@@ -98,7 +98,7 @@ def _cluster(run: Run, cluster: Cluster, identity: Identity, names: list[str], m
         read_several(cluster, partitions, (Which.START, Which.END, Which.STABLE)),
         listed,
         others,
-        describe_groups(cluster, readable),
+        describe_settled(cluster, readable),
         committed(cluster, readable),
     )
 

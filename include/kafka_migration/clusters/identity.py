@@ -11,9 +11,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, DescribeClusterResult
+from confluent_kafka.admin import BrokerMetadata, ClusterMetadata, DescribeClusterResult
 
 from kafka_migration.clusters.client import CONNECT_TIMEOUT, Cluster, no_connection
+from kafka_migration.clusters.each import ask_each_broker
 from kafka_migration.clusters.patience import ask_each
 from kafka_migration.errors import ClusterError
 
@@ -65,9 +66,8 @@ def identify(cluster: Cluster) -> Identity:
                 f" bootstrap.servers of the connection {cluster.connection}"
             ) from None
         raise cluster.error(error, "asking for its id") from None
-    nodes = list(told.brokers.values())
-    with ThreadPoolExecutor(max_workers=min(32, len(nodes) or 1)) as pool:
-        brokers = list(pool.map(lambda node: _ask(cluster, node.id, node.host, node.port), nodes))
+    answers = ask_each_broker(cluster, told.brokers.values())
+    brokers = [_broker(told.brokers[number], answer) for number, answer in answers.items()]
     racks = _racks(cluster) if any(broker.cluster_id == told.cluster_id for broker in brokers) else {}
     return Identity(told.cluster_id, tuple(replace(broker, rack=racks.get(broker.broker_id)) for broker in brokers))
 
@@ -95,17 +95,10 @@ def _no_connection(address: str) -> str | None:
     return no_connection(host.strip("[]"), number)
 
 
-def _ask(cluster: Cluster, broker_id: int, host: str, port: int) -> Broker:
-    problem = no_connection(host, port)
-    if problem is not None:
-        return Broker(broker_id, host, port, None, None, problem)
-    # Kept in a variable: a client that is collected while a call is under way fails it with _DESTROY.
-    admin = AdminClient({**cluster.config, "bootstrap.servers": f"{host}:{port}"})
-    try:
-        told = admin.list_topics(timeout=CONNECT_TIMEOUT)
-    except KafkaException as error:
-        return Broker(broker_id, host, port, None, None, str(cluster.error(error, f"asking {host}:{port}")))
-    return Broker(broker_id, host, port, None, told.cluster_id)
+def _broker(known: BrokerMetadata, answer: ClusterMetadata | str) -> Broker:
+    if isinstance(answer, str):
+        return Broker(known.id, known.host, known.port, None, None, answer)
+    return Broker(known.id, known.host, known.port, None, answer.cluster_id)
 
 
 def _racks(cluster: Cluster) -> dict[int, str | None]:

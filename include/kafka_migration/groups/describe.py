@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from kafka_migration.clusters.protocol import speak
 from kafka_migration.offsets import TopicPartition
 
 _BATCH = 500
+_REBALANCING = {"PREPARING_REBALANCING", "COMPLETING_REBALANCING"}
+_SETTLES_WITHIN = 10.0  # seconds: others join, or are missed, until then or much later
+_LEAVES_WITHIN = 60.0  # seconds: a member that was killed is missed after its session timeout, 45 s by default
 _LISTED_AGAIN = 4  # each time a broker is waited for 5 s; the others miss it after nine
 
 
@@ -50,6 +54,11 @@ class Group:
     @property
     def stable(self) -> bool:
         return self.state == "STABLE"
+
+    @property
+    def rebalances(self) -> bool:
+        """Whether members of the classic protocol agree anew who gets what."""
+        return self.state in _REBALANCING
 
     @property
     def owned(self) -> frozenset[TopicPartition]:
@@ -91,6 +100,29 @@ def describe_groups(cluster: Cluster, groups: Iterable[str]) -> dict[str, Group]
         kind = told.type.name if isinstance(told.type, ConsumerGroupType) else "UNKNOWN"
         found[name] = Group(name, state, kind, members)
     return found
+
+
+def describe_settled(cluster: Cluster, groups: Iterable[str]) -> dict[str, Group]:
+    """The same of groups of which none is in the middle of a rebalance, if that passes: then nobody owns anything."""
+    found = describe_groups(cluster, groups)
+    deadline = time.monotonic() + _SETTLES_WITHIN
+    while moving := [name for name, group in found.items() if group.rebalances]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.5)
+        found |= describe_groups(cluster, moving)
+    return found
+
+
+def await_left(cluster: Cluster, groups: Iterable[str]) -> dict[str, Group]:
+    """Those of the groups that still have members when one that was killed would have been missed."""
+    wanted = sorted(set(groups))
+    deadline = time.monotonic() + _LEAVES_WITHIN
+    while members := {g: d for g, d in describe_groups(cluster, wanted).items() if d.active}:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    return members
 
 
 @dataclass(frozen=True)

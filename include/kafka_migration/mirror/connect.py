@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from kafka_migration.clusters.identity import identify
 from kafka_migration.errors import MirrorError
@@ -25,6 +25,7 @@ from kafka_migration.offsets import Offsets
 from kafka_migration.report import Change
 
 _CHANGED_WITHIN = 60.0
+_RESTARTED_WITHIN = 5.0
 _OLDEST = (3, 7)  # creates a connector stopped (KIP-980) and takes its offsets (KIP-875)
 _AT_LEAST_ONCE = "mirror-worker/at-least-once"
 
@@ -189,11 +190,18 @@ class ConnectMirror:
         failed = sorted(self._connect.progress(self.name).failures)
         if failed:
             self._connect.restart_failed(self.name)
+            self._await_restarted(failed)
         return failed
 
     def remove(self) -> None:
         self.stop()
         self._connect.remove(self.name)
+
+    def _await_restarted(self, failed: Sequence[str]) -> None:
+        """Connect tells of the old failure for a moment still, which would pass for a new one."""
+        deadline = time.monotonic() + _RESTARTED_WITHIN
+        while time.monotonic() < deadline and set(failed) & self._connect.progress(self.name).failures.keys():
+            time.sleep(0.1)
 
     def _await_stopped(self) -> None:
         self._await("stopped", lambda state, tasks: state == "STOPPED" and not tasks)

@@ -12,7 +12,7 @@ from typing import Any
 
 from kafka_migration.clusters.client import Cluster
 from kafka_migration.mirror.runner import Progress
-from kafka_migration.offsets import OffsetRange, Offsets, TopicPartition, Which, from_json, read_several
+from kafka_migration.offsets import OffsetRange, Offsets, TopicPartition, Which, from_json, read_offsets
 from kafka_migration.visible import first_visible
 
 _READ_AT_ONCE = 200
@@ -46,16 +46,22 @@ class Sight:
 
 
 def look_at(
-    origin: Cluster, flow: Mapping[str, Any], progress: Progress, former: Mapping[str, Any], now: float
+    origin: Cluster,
+    flow: Mapping[str, Any],
+    starts: Offsets,
+    progress: Progress,
+    former: Mapping[str, Any],
+    now: float,
 ) -> Sight:
     """`flow`: `begins`, from where on is copied, and `proved`, before which nothing is left, each as JSON.
 
+    `starts`: read before `progress` was asked for. In the other order what is copied and deleted between the two would
+    pass for deleted before it was copied.
     `former`: `lag` and `void` of the sight before, as JSON.
     """
     begins, lag = from_json(flow["begins"]), former.get("lag", {})
     read = from_json({**flow["proved"], **former.get("void", {})})
-    offsets = read_several(origin, begins, (Which.START, Which.END))
-    starts, ends = offsets[Which.START], offsets[Which.END]
+    ends = read_offsets(origin, begins, Which.END)
     stored = {tp: max(begin, progress.positions.get(tp, begin)) for tp, begin in begins.items()}
     at = {tp: max(offset, read.get(tp, offset)) for tp, offset in stored.items()}
     left = {tp: ends[tp] for tp in begins if at[tp] < ends[tp]}

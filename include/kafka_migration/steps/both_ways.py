@@ -121,8 +121,8 @@ class _Way:
         run, legs, last = self.run, Legs(self.run.records), last_leg(self.run)
         # The ids first: what is read below is of these topics or of later ones.
         ids = {
-            run.leaving.value: topic_ids(run.clusters.origin, here),
-            run.heading.value: topic_ids(run.clusters.destination, names.values()),
+            run.leaving.value: topic_ids(run.clusters.origin, here, there=True),
+            run.heading.value: topic_ids(run.clusters.destination, names.values(), there=True),
         }
         if last is None or last.ended:
             begin, onto = last.starts_next(run.heading) if last else ({}, {})

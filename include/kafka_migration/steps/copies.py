@@ -6,10 +6,12 @@ goes on where it was. It never says more than was read: a range that has lost it
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from kafka_migration.clusters.client import Cluster
 from kafka_migration.mirror.legs import Leg
 from kafka_migration.mirror.progress import progress
 from kafka_migration.offsets import Offsets, TopicPartition, Which, read_offsets, read_several
@@ -148,6 +150,7 @@ def compare(
 ALONE = "alone"
 """The share of who compares everything."""
 
+_VISIBLE_WITHIN = 5.0  # seconds
 _SHARES = "verified/{}shares"
 _SHARE = "verified/{}share/{}"
 
@@ -182,9 +185,24 @@ def _ends(run: Run, leg: Leg, partitions: Collection[TopicPartition]) -> tuple[O
     # In this order: what is stored as copied when it is asked is there when the destination is asked.
     copied = progress(run.clusters, runner(run).watched.to_json()).positions
     names = {tp: copy_of(run, tp) for tp in partitions}
-    there = read_offsets(run.clusters.destination, names.values(), Which.STABLE)
+    there = _visible_ends(run.clusters.destination, names.values())
     ends = {tp: max(leg.begin[tp], copied.get(tp, 0)) for tp in partitions}
     return ends, {tp: there[name] for tp, name in names.items()}
+
+
+def _visible_ends(cluster: Cluster, partitions: Collection[TopicPartition]) -> Offsets:
+    """Where readers get to, once what had been written before is visible, if that passes.
+
+    The end of a transaction reaches the leaders of its partitions one after the other: how far it has copied may be
+    told of a mirror before the last of its copies can be read.
+    """
+    written = read_offsets(cluster, partitions, Which.END)
+    deadline = time.monotonic() + _VISIBLE_WITHIN
+    while True:
+        stable = read_offsets(cluster, partitions, Which.STABLE)
+        if all(stable[tp] >= end for tp, end in written.items()) or time.monotonic() > deadline:
+            return stable
+        time.sleep(0.05)
 
 
 def _behind(pair: RangePair, proved: Proved) -> RangePair:

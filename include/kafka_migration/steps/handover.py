@@ -9,11 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 
-from kafka_migration.clusters.client import Cluster
 from kafka_migration.errors import Refused
 from kafka_migration.findings import Finding, Status, accept
 from kafka_migration.groups.commits import committed, set_commits
-from kafka_migration.groups.describe import Group, describe_groups
+from kafka_migration.groups.describe import Group, await_left, describe_groups
 from kafka_migration.mirror.anchors import Anchors, Pair, read_syncs
 from kafka_migration.mirror.handover import Mapped, Position, map_positions
 from kafka_migration.mirror.legs import Leg, Legs, rising, swapped
@@ -42,7 +41,6 @@ from kafka_migration.steps.switch import move, stop_here, stop_services
 from kafka_migration.topics.describe import describe_topics
 
 _REHEARSED = "rehearsal"
-_LEAVES_WITHIN = 60.0  # seconds: a member that was killed is missed after its session timeout, 45 s by default
 _RESTS_FOR = 0.5
 
 
@@ -206,21 +204,11 @@ def _come_to_rest(
 
 def _await_left(run: Run, services: Sequence[str], groups: Iterable[str]) -> None:
     """Wait until no group has a member where this run leaves. Raises `Refused` naming those that are left."""
-    if members := _members(run.clusters.origin, list(groups)):
+    if members := await_left(run.clusters.origin, groups):
         raise Refused(
             f"{', '.join(services)} should have stopped, and its groups still have members on the {run.leaving}:"
             f" {some(_named(members))}. Stop whoever uses the group there, then clear this task. Nothing was set."
         )
-
-
-def _members(cluster: Cluster, groups: Sequence[str]) -> dict[str, Group]:
-    """Those of the groups that still have members when one that was killed would have been missed."""
-    deadline = time.monotonic() + _LEAVES_WITHIN
-    while members := {g: d for g, d in describe_groups(cluster, groups).items() if d.active}:
-        if time.monotonic() > deadline:
-            break
-        time.sleep(0.1)
-    return members
 
 
 def _named(members: Mapping[str, Group]) -> list[str]:
@@ -336,7 +324,7 @@ def _in_use(run: Run, groups: Sequence[str]) -> set[str]:
     seen = observe_all({name: run.controllers[name] for names in users.values() for name in names})
     runs = {g for g, names in users.items() if any(seen[n].side is run.heading for n in names)}
     by_hand = {g for g, names in users.items() if any(run.controllers[n].manual for n in names)}
-    members = _members(run.clusters.destination, [g for g in groups if g not in runs])
+    members = await_left(run.clusters.destination, [g for g in groups if g not in runs])
     if strange := members.keys() - by_hand:
         raise Refused(
             f"{', '.join(sorted(strange))} should have no members on the {run.heading} yet, and still has some:"

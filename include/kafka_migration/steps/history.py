@@ -134,18 +134,26 @@ class CopiedStep:
         if others := remade.look(clusters, brief["ids"]):
             return Look(Outcome.FAILED, (), memory, remade.told(others))
         begins, ends = from_json(brief["begins"]), from_json(brief["points"])
+        through = set(memory.get("through", ()))  # nothing visible was left of these: what is deleted then is no loss
+        open_ = [tp for tp in ends if str(tp) not in through]
+        # First: what was deleted when it is asked must have been copied when that is asked.
+        starts = read_offsets(clusters.source, open_, Which.START)
         progress = progress_of(clusters, brief["mirror"])
         if failed := failing(progress, memory):
             return failed
         at = {tp: max(begin, progress.positions.get(tp, begin)) for tp, begin in begins.items()}
-        left = [OffsetRange(tp, at[tp], end) for tp, end in ends.items() if at[tp] < end]
-        starts = read_offsets(clusters.source, [r.partition for r in left], Which.START)
+        left = [OffsetRange(tp, at[tp], ends[tp]) for tp in open_ if at[tp] < ends[tp]]
         if lost := overtaken({r.partition: r.start for r in left}, starts, memory):
             return lost
-        behind = {tp for tp, seen in first_visible(clusters.source, left).items() if seen.first is not None}
+        behind = {
+            tp
+            for tp, seen in first_visible(clusters.source, left).items()
+            if seen.first is not None or not seen.complete
+        }
         if not behind:
             return Look(Outcome.DONE, ("nothing visible is left before the cutover point",), memory)
         kept = remember(memory, sum(at.values()), sum(ends.values()), now)
+        kept["through"] = sorted(str(tp) for tp in ends.keys() - behind)
         offsets = sum(r.end - r.start for r in left if r.partition in behind)
         line = progress_line(offsets, *rates(kept["samples"]), brief["bytes"])
         return stuck(progress, kept, now, line) or Look(Outcome.WAITING, (line,), kept)
@@ -303,7 +311,10 @@ def _spanned(run: Run, here: Mapping[str, Topic], names: Mapping[str, str]) -> S
     """The span, recorded with the partitions that came since, before anything of them is copied."""
     span = Span.of(run.records)
     # The ids first: what is read below is of these topics or of later ones.
-    ids = {"source": topic_ids(run.clusters.source, here), "target": topic_ids(run.clusters.target, names.values())}
+    ids = {
+        "source": topic_ids(run.clusters.source, here, there=True),
+        "target": topic_ids(run.clusters.target, names.values(), there=True),
+    }
     new = [tp for topic in here.values() for tp in topic.numbered() if tp not in span.begin]
     if not new:
         return span

@@ -5,6 +5,7 @@ After a failure they stay: lifting them would delete copies before the failed ta
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,10 +15,11 @@ from kafka_migration.run import Run
 from kafka_migration.sides import Side
 from kafka_migration.steps.common import check_window, moved_topics
 from kafka_migration.topics.create import set_settings
-from kafka_migration.topics.describe import describe_topics
+from kafka_migration.topics.describe import Topic, describe_topics
 from kafka_migration.topics.holds import Holds, holds_for
 
 _KEY = "holds"
+_HEARD_WITHIN = 1.0  # seconds
 
 
 def held(run: Run) -> dict[str, dict[str, str]]:
@@ -35,7 +37,7 @@ def hold(run: Run, names: Sequence[str] | None = None) -> StepReport:
     if current.finished:
         return StepReport(f"nothing to do: run {current.finished['run_id']} has finished this migration")
     there = describe_topics(run.clusters.target, moved_topics(current) if names is None else names)
-    wanted = {name: settings for name, topic in there.items() if (settings := holds_for(topic))}
+    wanted = _unheld(there)
     changes = [
         Change(f"{key} of {name}", there[name].settings.get(key, ""), value, done=not run.dry_run)
         for name, settings in wanted.items()
@@ -66,9 +68,13 @@ def renewed(run: Run) -> list[Finding]:
     """
     holds = held(run)
     there = describe_topics(run.clusters.target, holds)
-    wanted = {name: settings for name, topic in there.items() if (settings := holds_for(topic))}
+    wanted = _unheld(there)
     if run.dry_run or not wanted:
         return []
+    # Of a hold that was set just now another broker may not have heard: so whoever is accused is looked at twice.
+    time.sleep(_HEARD_WITHIN)
+    there = describe_topics(run.clusters.target, wanted)
+    wanted = _unheld(there)
     found = [
         Finding(
             f"hold-renewed/{name}",
@@ -81,6 +87,11 @@ def renewed(run: Run) -> list[Finding]:
     ]
     set_settings(run.clusters.target, wanted)
     return found
+
+
+def _unheld(topics: Mapping[str, Topic]) -> dict[str, dict[str, str]]:
+    """By topic the settings that would let it lose something."""
+    return {name: settings for name, topic in topics.items() if (settings := holds_for(topic))}
 
 
 def lift(run: Run) -> StepReport:

@@ -17,7 +17,8 @@ from kafka_migration.mirror import canary
 from kafka_migration.mirror.handover import prove_end
 from kafka_migration.mirror.legs import Leg, Legs, without
 from kafka_migration.mirror.progress import progress as progress_of
-from kafka_migration.mirror.runner import MirrorRunner
+from kafka_migration.mirror.runner import MirrorRunner, Progress
+from kafka_migration.mirror.sight import Sight, look_at
 from kafka_migration.mirror.syncs import syncs_end
 from kafka_migration.offsets import OffsetRange, Offsets, TopicPartition, Which, from_json, read_several, to_json
 from kafka_migration.passes import Pass, open_pass, some
@@ -250,21 +251,20 @@ class CaughtUpStep:
             return Look(Outcome.DONE, ("nothing to wait for",))
         if others := remade.look(clusters, brief["ids"]):
             return Look(Outcome.FAILED, (), memory, remade.told(others))
-        known = from_json(brief["begins"])
+        starts = read_several(clusters.origin, from_json(brief["begins"]), (Which.START,))[Which.START]
         progress = progress_of(clusters, brief["mirror"])
         if failed := failing(progress, memory):
             return failed
-        offsets = read_several(clusters.origin, known, (Which.START, Which.END))
-        at = {tp: max(begin, progress.positions.get(tp, begin)) for tp, begin in known.items()}
-        if lost := overtaken(at, offsets[Which.START], memory):
+        seen = look_at(clusters.origin, {**brief, "proved": {}}, starts, progress, memory, now)
+        if lost := overtaken(seen.at, starts, memory):
             return lost
-        left = sum(offsets[Which.END][tp] - at[tp] for tp in known)
-        kept = remember(memory, sum(at.values()), sum(offsets[Which.END].values()), now)
+        kept = remember(memory, sum(seen.at.values()), sum(seen.ends.values()), now)
+        kept |= {"lag": seen.lag, "void": to_json(seen.void)}
         copied, written = rates(kept["samples"])
-        line = progress_line(left, copied, written, brief["bytes"])
-        near = left <= max(_NEAR, written * _NEAR_SECONDS)
-        if near and (progress.state is not None or _is_alive(clusters, kept, at, offsets[Which.END])):
-            return Look(Outcome.DONE, (f"caught up: {left:,} offsets behind",), kept)
+        line = progress_line(seen.behind, copied, written, brief["bytes"])
+        near = seen.behind <= max(_NEAR, written * _NEAR_SECONDS)
+        if near and (not seen.ends or _copies(clusters, progress, kept, seen)):
+            return Look(Outcome.DONE, (f"caught up: {seen.behind:,} offsets behind",), kept)
         return stuck(progress, kept, now, line) or again_if_silent(progress, kept, now, line)
 
     def seen(self, brief: Mapping[str, Any], look: Look) -> StepReport:
@@ -421,15 +421,17 @@ def stamped(run: Run, partitions: Offsets) -> frozenset[str]:
     return frozenset(n for n, t in topics.items() if t.settings.get("message.timestamp.type") == "LogAppendTime")
 
 
-def _is_alive(clusters: Clusters, memory: Mapping[str, Any], at: Offsets, ends: Offsets) -> bool:
-    """Whether a mirror that tells no state has copied something since the first look, or has nothing to copy.
+def _copies(clusters: Clusters, progress: Progress, memory: Mapping[str, Any], sight: Sight) -> bool:
+    """Whether the mirror is at work: writers must not stand still for one that is not, however little is left.
 
-    A process may take most of a minute to start, and one that lives may copy nothing: writers must not stand still
-    for that, however little is left.
+    One that tells no state has copied something since the first look, or has nothing to copy: a process may take most
+    of a minute to start, and one that lives may copy nothing.
     """
+    if progress.state is not None:
+        return progress.state == "RUNNING" and progress.tasks > 0
     if memory["at"] > memory["first"]:
         return True
-    left = [OffsetRange(tp, offset, ends[tp]) for tp, offset in at.items()]
+    left = [OffsetRange(tp, offset, sight.ends[tp]) for tp, offset in sight.at.items()]
     return all(seen.first is None for seen in first_visible(clusters.origin, left).values())
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from kafka_migration.errors import Refused, ServiceError
 from kafka_migration.findings import Finding, Status
-from kafka_migration.groups.describe import describe_groups
+from kafka_migration.groups.describe import await_left, describe_groups
 from kafka_migration.passes import when
 from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import Run
@@ -149,6 +149,8 @@ def seconds_stopped(run: Run, topics: Iterable[str]) -> Iterator[list[str]]:
         )
     side_by_side(running, lambda name: run.arriving(name).stop())
     try:
+        # A static member, and one of Kafka Streams, does not say that it leaves.
+        await_left(run.clusters.destination, {g for n in running for g in run.plan.service(n).groups})
         yield [f"{', '.join(running)}: stopped while the new partitions were seeded, and started again"] * bool(running)
     finally:
         side_by_side(running, lambda name: seen_back(run.arriving(name), run.arriving(name).start))

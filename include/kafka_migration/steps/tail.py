@@ -339,7 +339,8 @@ class PastStep:
                 for tp, image in images.items()
                 if tp.topic in topics and max(commits[group].get(tp, 0), starts[tp]) < image
             ]
-            behind = {tp for tp, seen in first_visible(clusters.target, left).items() if seen.first is not None}
+            seen = first_visible(clusters.target, left)
+            behind = {tp for tp, one in seen.items() if one.first is not None or not one.complete}
             if behind:
                 offsets = sum(r.end - r.start for r in left if r.partition in behind)
                 lines.append(f"{group}: {offsets:,} offsets before the failover left on {some(sorted(behind))}")

@@ -10,7 +10,7 @@ from kafka_migration.clusters.identity import identify
 from kafka_migration.errors import ClusterError
 from kafka_migration.findings import Finding, accept
 from kafka_migration.offsets import Which, by_topic, of_topics, read_offsets
-from kafka_migration.passes import Pass, open_pass
+from kafka_migration.passes import Pass, open_pass, some
 from kafka_migration.report import Change, StepReport, Table
 from kafka_migration.run import Run
 from kafka_migration.steps.common import check_window, moved_topics, stop_with
@@ -62,9 +62,12 @@ def create(run: Run) -> StepReport:
         lines = "\n".join(f"  {topic}: {reason}" for topic, reason in sorted(refusals.items()))
         raise ClusterError(f"{run.clusters.target} did not create these topics:\n{lines}")
     target = describe_topics(run.clusters.target, names)
-    if corrected := _correct(run, current, source, target, own):
-        changes += corrected
-        target = describe_topics(run.clusters.target, names)
+    unknown = sorted({t.name for t in missing} - target.keys())
+    if unknown:
+        raise ClusterError(f"{run.clusters.target} does not show these topics that were created: {some(unknown)}")
+    corrected, now = _correct(run, current, source, target, own)
+    changes += corrected
+    target |= now
     findings = _compare(run, source, target)
     clusters = run.clusters
     placed = (source, identify(clusters.source)), (target, identify(clusters.target))
@@ -154,10 +157,13 @@ def _finished(run: Run, what: str) -> StepReport | None:
 
 def _correct(
     run: Run, current: Pass, source: Mapping[str, Topic], target: Mapping[str, Topic], own: list[str]
-) -> list[Change]:
-    """Set what the target's own defaults made different, on topics that this pass created and nobody has written."""
+) -> tuple[list[Change], dict[str, Topic]]:
+    """Set what the target's own defaults made different, on topics that this pass created and nobody has written.
+
+    What was changed, and these topics as they are then.
+    """
     if current.seeds or current.note("mirror/leg") is not None:
-        return []
+        return [], {}
     holds = current.note("holds") or {}
     differing = {
         name: wanted
@@ -166,12 +172,13 @@ def _correct(
     }
     ends = read_offsets(run.clusters.target, [tp for name in differing for tp in target[name].numbered()], Which.END)
     empty = {name for name in differing if not any(ends[tp] for tp in target[name].numbered())}
-    set_settings(run.clusters.target, {name: differing[name] for name in empty})
-    return [
+    now = set_settings(run.clusters.target, {name: differing[name] for name in empty})
+    changes = [
         Change(f"{key} of {name}", target[name].settings[key], value)
         for name in sorted(empty)
         for key, value in differing[name].items()
     ]
+    return changes, now
 
 
 def _compare(run: Run, source: Mapping[str, Topic], target: Mapping[str, Topic]) -> list[Finding]:

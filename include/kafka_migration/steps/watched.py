@@ -23,7 +23,7 @@ from kafka_migration.mirror import canary, positions
 from kafka_migration.mirror.progress import progress as progress_of
 from kafka_migration.mirror.runner import Progress
 from kafka_migration.mirror.sight import Sight, look_at
-from kafka_migration.offsets import Offsets, to_json
+from kafka_migration.offsets import Offsets, Which, from_json, read_offsets, to_json
 from kafka_migration.passes import some
 from kafka_migration.sides import Side
 from kafka_migration.steps import keeping, remade
@@ -86,6 +86,7 @@ class WatchLook:
         if topics not in (None, flow["topics"]):
             self.again.append(f"the topics of the {origin} are others than before")
         worker = f"Kafka Connect beside the {side}"
+        starts = self.ask(origin, lambda: read_offsets(clusters.origin, from_json(flow["begins"]), Which.START))
         progress = self.ask(worker, lambda: progress_of(clusters, flow["mirror"]))
         digest = self.ask(worker, lambda: configuration(clusters, flow))
         kept = kept or flow["carried"]  # since when something stands still is known from the run before
@@ -94,7 +95,8 @@ class WatchLook:
             self.again.append(f"the configuration of {flow['mirror']['name']} was changed")
         if progress is not None:
             self.states(side, flow, progress)
-            seen = self.ask(origin, lambda: look_at(clusters.origin, flow, progress, kept, self.now))
+        if progress is not None and starts is not None:
+            seen = self.ask(origin, lambda: look_at(clusters.origin, flow, starts, progress, kept, self.now))
             if seen is not None:
                 self.measured(side, flow, seen, found)
                 if side is Side.TARGET:

@@ -23,8 +23,7 @@ from confluent_kafka.admin import (
 )
 
 from kafka_migration.clusters.client import REQUEST_TIMEOUT, Cluster
-from kafka_migration.errors import ClusterError
-from kafka_migration.topics.describe import await_settings, await_topics, partitions_of
+from kafka_migration.topics.describe import Topic, await_settings, await_topics
 
 T = TypeVar("T")
 
@@ -81,23 +80,24 @@ def add_partitions(cluster: Cluster, totals: Mapping[str, int]) -> None:
             [NewPartitions(name, totals[name]) for name in batch], request_timeout=REQUEST_TIMEOUT
         )
         for name, future in futures.items():
-            try:
+            reason = _refusal(future)
+            if reason is None or reason.code() != KafkaError.INVALID_PARTITIONS:
                 cluster.wait(future, f"growing topic {name} to {totals[name]} partitions")
-            except ClusterError:
-                if len(partitions_of(cluster, [name])) < totals[name]:
-                    raise
     await_topics(cluster, totals)
 
 
-def set_settings(cluster: Cluster, settings: Mapping[str, Mapping[str, str]]) -> None:
-    """Set these settings of topics, leaving all others, and wait until they are visible. Raises `ClusterError`."""
+def set_settings(cluster: Cluster, settings: Mapping[str, Mapping[str, str]]) -> dict[str, Topic]:
+    """Set these settings of topics, leaving all others, and wait until they are visible: the topics as they are now.
+
+    Raises `ClusterError`.
+    """
     for batch in _batches([name for name in settings if settings[name]], lambda name: len(settings[name])):
         futures = cluster.admin.incremental_alter_configs(
             [_assignments(name, settings[name]) for name in batch], request_timeout=REQUEST_TIMEOUT
         )
         for resource, future in futures.items():
             cluster.wait(future, f"setting {', '.join(settings[resource.name])} of topic {resource.name}")
-    await_settings(cluster, settings)
+    return await_settings(cluster, settings)
 
 
 def _assignments(topic: str, wanted: Mapping[str, str]) -> ConfigResource:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (
+    ClusterMetadata,
     ConfigEntry,
     ConfigResource,
     ConfigSource,
@@ -19,6 +20,7 @@ from confluent_kafka.admin import (
 )
 
 from kafka_migration.clusters.client import CONNECT_TIMEOUT, REQUEST_TIMEOUT, Cluster
+from kafka_migration.clusters.each import ask_each_broker
 from kafka_migration.clusters.patience import ask_each
 from kafka_migration.errors import ClusterError
 from kafka_migration.offsets import TopicPartition
@@ -114,23 +116,21 @@ def partitions_of(cluster: Cluster, names: Iterable[str]) -> list[TopicPartition
 
 
 def await_topics(cluster: Cluster, partitions: Mapping[str, int], patience: float = 120.0) -> None:
-    """Wait until every topic is visible with that many partitions and a leader for each.
+    """Wait until every broker that answers shows each topic with that many partitions and a leader for each.
 
     Success of a creation is not visibility: a loaded broker takes minutes for thousands of partitions (measured). So it
-    is waited for as long as more become visible; `patience` is for a time in which none does.
+    is waited for as long as more become visible; `patience` is for a time in which none does. And what one broker shows
+    another may not have heard of: the next question may be for that one.
     """
     fewest, since = len(partitions) + 1, time.monotonic()
     while True:
         asked = time.monotonic()
-        told = _listed(cluster, "waiting for topics to be visible")
+        told = _metadata(cluster, "waiting for topics to be visible")
+        unseen = _unseen(told, partitions)
+        if not unseen and len(told.brokers) > 1:
+            everyone = ask_each_broker(cluster, told.brokers.values()).values()
+            unseen = set().union(*(_unseen(one, partitions) for one in everyone if not isinstance(one, str)))
         took = time.monotonic() - asked
-        unseen = [
-            name
-            for name, count in partitions.items()
-            if name not in told
-            or len(told[name].partitions) < count
-            or any(p.leader < 0 for p in told[name].partitions.values())
-        ]
         if not unseen:
             return
         if len(unseen) < fewest:
@@ -143,18 +143,36 @@ def await_topics(cluster: Cluster, partitions: Mapping[str, int], patience: floa
         time.sleep(max(0.1, 3 * took))  # a broker that answers slowly has enough to do
 
 
-def await_settings(cluster: Cluster, settings: Mapping[str, Mapping[str, str]], patience: float = 30.0) -> None:
-    """Wait until topics are seen with these settings: brokers hear of a change one after the other, when they can.
+def _unseen(told: ClusterMetadata, partitions: Mapping[str, int]) -> set[str]:
+    """The topics of which a broker does not show so many partitions with a leader yet."""
+    topics = told.topics
+    return {
+        name
+        for name, count in partitions.items()
+        if name not in topics
+        or len(topics[name].partitions) < count
+        or any(p.leader < 0 for p in topics[name].partitions.values())
+    }
 
-    Whoever compares afterwards tells what is not seen by then.
+
+def await_settings(
+    cluster: Cluster, settings: Mapping[str, Mapping[str, str]], patience: float = 30.0
+) -> dict[str, Topic]:
+    """Wait until topics are seen with these settings, and return them so: another broker may not have heard of it yet.
+
+    Whoever compares them tells what is not seen by then. Absent are topics that are not there.
     """
     deadline = time.monotonic() + patience
+    found: dict[str, Topic] = {}
     unseen = {name for name in settings if settings[name]}
     while unseen and time.monotonic() < deadline:
-        now = describe_topics(cluster, unseen)
-        unseen = {name for name, topic in now.items() if not settings[name].items() <= topic.settings.items()}
+        found |= describe_topics(cluster, unseen)
+        unseen = {
+            name for name in unseen if name not in found or not settings[name].items() <= found[name].settings.items()
+        }
         if unseen:
             time.sleep(0.1)
+    return found
 
 
 def broker_settings(cluster: Cluster, broker_id: int) -> dict[str, str]:
@@ -176,8 +194,13 @@ def _placed(partition: PartitionMetadata) -> Placed:
 
 
 def _listed(cluster: Cluster, doing: str) -> dict[str, TopicMetadata]:
+    topics: dict[str, TopicMetadata] = _metadata(cluster, doing).topics
+    return topics
+
+
+def _metadata(cluster: Cluster, doing: str) -> ClusterMetadata:
     try:
-        told: dict[str, TopicMetadata] = cluster.admin.list_topics(timeout=CONNECT_TIMEOUT).topics
+        told: ClusterMetadata = cluster.admin.list_topics(timeout=CONNECT_TIMEOUT)
     except KafkaException as error:
         raise cluster.error(error, doing) from None
     return told
