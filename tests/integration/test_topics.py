@@ -175,7 +175,7 @@ def test_topic_that_has_been_grown_meanwhile_is_left_and_another_refusal_is_told
     for already in (3, 2):  # a mirror that runs was first, and saw what came since too
         add_partitions(bench.cluster, {grown.topic: already})
     assert len(partitions_of(bench.cluster, [grown.topic])) == 3
-    with pytest.raises(ClusterError, match="has no topic no-such-topic"):
+    with pytest.raises(ClusterError, match="growing topic no-such-topic to 2 partitions"):
         add_partitions(bench.cluster, {"no-such-topic": 2})
 
 
