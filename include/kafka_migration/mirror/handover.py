@@ -9,14 +9,15 @@ Markers of transactions, aborted messages and what compaction removed have offse
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
 from kafka_migration.clusters.client import Cluster
 from kafka_migration.mirror.anchors import Anchors
-from kafka_migration.mirror.placing import Place, Verdict, not_yet, place
+from kafka_migration.mirror.placing import BLOCKED, Place, Verdict, not_yet, place
 from kafka_migration.mirror.windows import Between, Bounds, Named, read_bounds, read_windows, same
 from kafka_migration.offsets import OffsetRange, Offsets, TopicPartition, Which, read_several
 from kafka_migration.verification.digest import digest
@@ -24,6 +25,7 @@ from kafka_migration.visible import each_visible, first_visible
 
 _MOST_TO_REHEARSE = 200_000  # offsets behind the last anchor; what lies further on is mapped when the mirror has ended
 _STEPS_BACK = (64, 4_096, 262_144)
+_LOOK_EVERY = 1.0  # seconds
 
 Spot = tuple[TopicPartition, int]
 """A place on the origin at which one or more groups stand."""
@@ -77,14 +79,35 @@ def map_positions(
     ignore_timestamp: Collection[str] = (),
     compacted: Collection[str] = (),
     named: Named = same,
+    patience: float = 0.0,
 ) -> list[Mapped]:
     """Each position mapped and proved, in the order given. Each distinct one is read and mapped once.
 
     `ignore_timestamp`: topics whose messages the destination stamps anew. `compacted`: topics of which the origin may
-    have removed messages since they were copied. `named`: what a partition is called on the destination. Raises
-    `ClusterError`.
+    have removed messages since they were copied. `named`: what a partition is called on the destination. `patience`:
+    seconds for which what an open transaction keeps from being read is tried again. Raises `ClusterError`.
     """
     wanted = list(positions)
+    deadline = time.monotonic() + patience
+    mapped = _mapped(origin, destination, anchors, wanted, ignore_timestamp, compacted, named)
+    while (blocked := [p for p, m in zip(wanted, mapped, strict=True) if m.proof == BLOCKED]) and (
+        time.monotonic() < deadline
+    ):
+        time.sleep(_LOOK_EVERY)
+        again = iter(_mapped(origin, destination, anchors, blocked, ignore_timestamp, compacted, named))
+        mapped = [next(again) if m.proof == BLOCKED else m for m in mapped]
+    return mapped
+
+
+def _mapped(
+    origin: Cluster,
+    destination: Cluster,
+    anchors: Mapping[TopicPartition, Anchors],
+    wanted: Sequence[Position],
+    ignore_timestamp: Collection[str],
+    compacted: Collection[str],
+    named: Named,
+) -> list[Mapped]:
     bounds = read_bounds(origin, destination, {p.partition for p in wanted}, named)
     scene = _Scene(origin, destination, anchors, bounds, ignore_timestamp, compacted, named)
 

@@ -28,6 +28,9 @@ class Verdict(StrEnum):
     UNPROVED = "not proved"
 
 
+BLOCKED = "an open transaction keeps the messages around it from being read"
+
+
 @dataclass(frozen=True)
 class Place:
     """Where a position goes on. `destination_offset` None: nowhere yet. `repeats`: messages read again at most.
@@ -53,7 +56,7 @@ def place(window: Window, offset: int, compacted: bool) -> Place | None:
     """
     first = bisect_left(window.origin.offsets, offset)
     if not window.complete:
-        return not_yet("an open transaction keeps the messages around it from being read")
+        return not_yet(BLOCKED)
     if window.high is None:
         return _placed_so_far(window, first)
     if first == len(window.origin):

@@ -42,6 +42,7 @@ from kafka_migration.topics.describe import describe_topics
 
 _REHEARSED = "rehearsal"
 _RESTS_FOR = 0.5
+_OPEN_FOR = 60.0  # seconds: what is left of a transaction ends with its `transaction.timeout.ms`, 60 s by default
 
 
 def rehearse(run: Run) -> StepReport:
@@ -252,6 +253,7 @@ def _map(
         positions,
         ignore_timestamp=stamped(run, first),
         compacted={name for name, topic in topics.items() if topic.compacted},
+        patience=_OPEN_FOR if final else 0.0,
     )
 
 
