@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -12,7 +14,7 @@ from tests.integration.workbench import Workbench, compacting_settings, eventual
 
 from demo.kafka import KafkaCluster
 from kafka_migration.mirror.handover import Position, map_positions, prove_end
-from kafka_migration.mirror.placing import Verdict
+from kafka_migration.mirror.placing import BLOCKED, Verdict
 from kafka_migration.offsets import Which, read_offsets
 from kafka_migration.sides import Side
 from kafka_migration.topics.create import set_settings
@@ -299,6 +301,26 @@ class TestRehearsal:
         with copied.source.open_transaction(copied.tp):
             found = copied.map([100, 149, 150, 199, copied.end[0]], ended=False)
         assert [m.verdict for m in found] == [Verdict.EXACT] * 2 + [Verdict.NOT_YET] * 3
+
+    def test_what_is_left_of_a_transaction_is_waited_for_where_nobody_writes_any_more(
+        self, copied: Copied, chance: random.Random
+    ) -> None:
+        copied.fill(50, chance)
+        copied.copy()
+        with contextlib.ExitStack() as left:
+            left.enter_context(copied.target.open_transaction(copied.tp))
+            anchors = {copied.tp: copied.anchors()}  # they end behind it
+            clusters, positions = (
+                (copied.source.cluster, copied.target.cluster),
+                [Position("g", copied.tp, copied.end[0])],
+            )
+            [blocked] = map_positions(*clusters, anchors, positions)
+            assert (blocked.verdict, blocked.proof) == (Verdict.NOT_YET, BLOCKED)
+            ends = threading.Timer(1.5, left.close)
+            ends.start()
+            [waited] = map_positions(*clusters, anchors, positions, patience=30)
+            ends.join()
+        assert waited.verdict is Verdict.AT_END, waited
 
 
 class TestGroups:
