@@ -322,6 +322,19 @@ class TestRehearsal:
             ends.join()
         assert waited.verdict is Verdict.AT_END, waited
 
+    def test_so_is_it_where_the_ends_are_proved(self, copied: Copied, chance: random.Random) -> None:
+        copied.fill(10, chance)
+        copied.copy()
+        with contextlib.ExitStack() as left:
+            left.enter_context(copied.target.open_transaction(copied.tp))
+            clusters = copied.source.cluster, copied.target.cluster
+            ends = {copied.tp: copied.end[0]}, {copied.tp: copied.end[1]}
+            assert prove_end(*clusters, *ends)[copied.tp].blocked
+            over = threading.Timer(1.5, left.close)
+            over.start()
+            assert prove_end(*clusters, *ends, patience=30)[copied.tp].equal
+            over.join()
+
 
 class TestGroups:
     def test_positions_of_many_groups_and_partitions_come_in_their_order(

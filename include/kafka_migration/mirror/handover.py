@@ -27,6 +27,9 @@ _MOST_TO_REHEARSE = 200_000  # offsets behind the last anchor; what lies further
 _STEPS_BACK = (64, 4_096, 262_144)
 _LOOK_EVERY = 1.0  # seconds
 
+OPEN_FOR = 60.0
+"""Seconds for which what is left of a transaction is waited for: the default of `transaction.timeout.ms`."""
+
 Spot = tuple[TopicPartition, int]
 """A place on the origin at which one or more groups stand."""
 
@@ -64,11 +67,15 @@ class Mapped:
 
 @dataclass(frozen=True)
 class End:
-    """Whether the last visible message before the end of both ranges is the same; `told` for people."""
+    """Whether the last visible message before the end of both ranges is the same; `told` for people.
+
+    `blocked`: an open transaction keeps one of them from being read.
+    """
 
     partition: TopicPartition
     equal: bool
     told: str
+    blocked: bool = False
 
 
 def map_positions(
@@ -201,11 +208,30 @@ def prove_end(
     images: Offsets,
     ignore_timestamp: Collection[str] = (),
     begins: tuple[Offsets, Offsets] | None = None,
+    patience: float = 0.0,
 ) -> dict[TopicPartition, End]:
     """Whether the last visible message before `ends` is the last one before `images`, of each partition.
 
-    `begins`: on both sides, the offsets before which nothing counts; None: all that is kept does.
+    `begins`: on both sides, the offsets before which nothing counts; None: all that is kept does. `patience`: seconds
+    for which what an open transaction keeps from being read is tried again. Raises `ClusterError`.
     """
+    deadline = time.monotonic() + patience
+    found = _ends_of(origin, destination, ends, images, ignore_timestamp, begins)
+    while (blocked := [tp for tp, end in found.items() if end.blocked]) and time.monotonic() < deadline:
+        time.sleep(_LOOK_EVERY)
+        left = {tp: ends[tp] for tp in blocked}
+        found |= _ends_of(origin, destination, left, {tp: images[tp] for tp in blocked}, ignore_timestamp, begins)
+    return found
+
+
+def _ends_of(
+    origin: Cluster,
+    destination: Cluster,
+    ends: Offsets,
+    images: Offsets,
+    ignore_timestamp: Collection[str],
+    begins: tuple[Offsets, Offsets] | None,
+) -> dict[TopicPartition, End]:
     first, onto = begins or ({}, {})
     here = _last_visible(origin, ends, ignore_timestamp, first)
     there = _last_visible(destination, images, ignore_timestamp, onto)
@@ -224,7 +250,7 @@ class _Last:
 def _compared(tp: TopicPartition, here: _Last, there: _Last, origin: Cluster, destination: Cluster) -> End:
     for last, cluster in ((here, origin), (there, destination)):
         if not last.complete:
-            return End(tp, False, f"an open transaction on the {cluster.side} keeps the end from being read")
+            return End(tp, False, f"an open transaction on the {cluster.side} keeps the end from being read", True)
     if here.offset is None:
         # Deleted by retention, or never there: then nothing is left to be read either.
         return End(tp, True, f"no message is left before the cutover point on the {origin.side}")

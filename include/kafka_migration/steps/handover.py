@@ -14,9 +14,9 @@ from kafka_migration.findings import Finding, Status, accept
 from kafka_migration.groups.commits import committed, set_commits
 from kafka_migration.groups.describe import Group, await_left, describe_groups
 from kafka_migration.mirror.anchors import Anchors, Pair, read_syncs
-from kafka_migration.mirror.handover import Mapped, Position, map_positions
+from kafka_migration.mirror.handover import OPEN_FOR, Mapped, Position, map_positions
 from kafka_migration.mirror.legs import Leg, Legs, rising, swapped
-from kafka_migration.mirror.placing import Verdict
+from kafka_migration.mirror.placing import BLOCKED, Verdict
 from kafka_migration.offsets import Offsets, TopicPartition, Which, read_several, to_json
 from kafka_migration.passes import Pass, some
 from kafka_migration.plan.model import Consumes
@@ -42,7 +42,6 @@ from kafka_migration.topics.describe import describe_topics
 
 _REHEARSED = "rehearsal"
 _RESTS_FOR = 0.5
-_OPEN_FOR = 60.0  # seconds: what is left of a transaction ends with its `transaction.timeout.ms`, 60 s by default
 
 
 def rehearse(run: Run) -> StepReport:
@@ -253,7 +252,7 @@ def _map(
         positions,
         ignore_timestamp=stamped(run, first),
         compacted={name for name, topic in topics.items() if topic.compacted},
-        patience=_OPEN_FOR if final else 0.0,
+        patience=OPEN_FOR if final else 0.0,
     )
 
 
@@ -335,6 +334,14 @@ def _in_use(run: Run, groups: Sequence[str]) -> set[str]:
     return {g for g, d in describe_groups(run.clusters.destination, [*runs]).items() if d.active} | members.keys()
 
 
+def _advice(m: Mapped, repeats: int) -> str:
+    if m.destination_offset is not None:
+        return f"going on at offset {m.destination_offset:,} repeats at most {repeats:,} messages and skips none"
+    if m.proof == BLOCKED:
+        return "clear this task when it has ended: it was waited for a minute, and nothing is decided yet"
+    return "no offset is known from which nothing would be skipped: the copy of this partition cannot be used"
+
+
 def _findings(run: Run, mapped: Sequence[Mapped], when: str) -> list[Finding]:
     # While the mirror runs there are positions that it has not reached; once it has ended there is no such excuse.
     later = None if ended(run) else Verdict.NOT_YET
@@ -347,10 +354,7 @@ def _findings(run: Run, mapped: Sequence[Mapped], when: str) -> list[Finding]:
             _status(run, m, m in twice),
             m.proof,
             f"the message that {m.group} reads next, found on the {run.heading}",
-            f"going on at offset {m.destination_offset:,} repeats at most {twice.get(m, m.repeats):,} messages and"
-            " skips none"
-            if m.destination_offset is not None
-            else "no offset is known from which nothing would be skipped: the copy of this partition cannot be used",
+            _advice(m, twice.get(m, m.repeats)),
         )
         for m in doubtful
     ]

@@ -14,7 +14,7 @@ from kafka_migration.clusters.client import Clusters
 from kafka_migration.errors import Refused
 from kafka_migration.findings import Finding, Status
 from kafka_migration.mirror import canary
-from kafka_migration.mirror.handover import prove_end
+from kafka_migration.mirror.handover import OPEN_FOR, prove_end
 from kafka_migration.mirror.legs import Leg, Legs, without
 from kafka_migration.mirror.progress import progress as progress_of
 from kafka_migration.mirror.runner import MirrorRunner, Progress
@@ -399,7 +399,9 @@ def _proved(run: Run, leg: Leg, ends: Offsets, images: Offsets) -> list[Finding]
     # What lies before the first leg of a plan that copies nothing else is not the same on both sides, nor is it where
     # the source has kept what had not been copied when it was lost.
     begins = None if run.plan.copies and run.purpose != FAILBACK else (leg.begin, leg.onto)
-    proofs = prove_end(run.clusters.origin, run.clusters.destination, ends, images, stamped(run, ends), begins)
+    clusters, anew = run.clusters, stamped(run, ends)
+    # An open one is rare here, as nobody writes; what a broker that has just taken over shows may look like one.
+    proofs = prove_end(clusters.origin, clusters.destination, ends, images, anew, begins, patience=OPEN_FOR)
     wrong = [p for p in proofs.values() if not p.equal]
     return [
         Finding(
