@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from confluent_kafka import KafkaException
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from demo import aot
@@ -27,6 +27,7 @@ from demo.ports import free_ports
 from demo.processes import OwnedProcess
 
 _STOP_WITHIN = 15.0
+_WARM_WITHIN = 10.0
 _LOG4J2 = """\
 status = error
 appender.console.type = Console
@@ -123,7 +124,7 @@ class KafkaCluster:
         if process is None or not process.running:
             self._processes[node] = OwnedProcess(self.command(node), log=self._log(node))
 
-    def wait_ready(self, timeout: float = 60.0) -> None:
+    def wait_ready(self, timeout: float = 120.0) -> None:
         """Return when all started nodes take part and groups can be used; raise when one has died."""
         deadline = time.monotonic() + timeout
         admin = AdminClient({"bootstrap.servers": self.bootstrap_servers}, logger=silent_logger())
@@ -132,9 +133,7 @@ class KafkaCluster:
             try:
                 nodes = admin.describe_cluster(request_timeout=2).result().nodes
                 if len(nodes) >= len(self._processes):
-                    # The first look at a group makes Kafka create its internal topic: better now than in use.
-                    # Not with a short time-out: librdkafka ends the process after one of such a request.
-                    admin.describe_consumer_groups(["warm-up"], request_timeout=timeout)["warm-up"].result()
+                    self._warm_up()
                     return
             except KafkaException as error:
                 last = str(error)
@@ -146,6 +145,21 @@ class KafkaCluster:
                     f"{last}.\n" + self._log_tails()
                 )
             time.sleep(0.03)
+
+    def _warm_up(self) -> None:
+        """The first look at a group makes Kafka create its internal topic: better now than in use.
+
+        Asked by a consumer, and by a new one each time. An admin client may wait for ever for the coordinator that it
+        was told there is none of (measured: of two brokers that had just started), and ends the process some time
+        after such a request has timed out.
+        """
+        consumer = Consumer(
+            {"bootstrap.servers": self.bootstrap_servers, "group.id": "warm-up"}, logger=silent_logger()
+        )
+        try:
+            consumer.committed([TopicPartition("warm-up", 0)], timeout=_WARM_WITHIN)
+        finally:
+            consumer.close()
 
     def stop(self) -> None:
         """Stop all nodes cleanly, side by side; one that does not end in time is killed."""

@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import KafkaException, Producer
 from confluent_kafka.admin import AdminClient, BrokerMetadata, ClusterMetadata, NewTopic
+from tests.integration.workbench import eventually
 
 from demo.broker_loss import BrokerLoss
 from demo.kafka import KafkaCluster
@@ -58,6 +60,32 @@ def lost(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lost]:
             producer.produce("orders", b"value", partition=number % 6)
         assert producer.flush(30) == 0
         yield Lost(cluster, BrokerLoss({"source": cluster, "target": cluster}, "drain", said.append), said)
+
+
+def test_groups_of_a_cluster_that_none_has_ever_used_are_read_and_set(tmp_path: Path) -> None:
+    """Kafka makes its topic of offsets when somebody first asks for a coordinator; until then there is none."""
+    cluster = KafkaCluster("new", tmp_path, brokers=2)
+    cluster.format()
+    cluster.start()
+    try:
+        admin = AdminClient({"bootstrap.servers": cluster.bootstrap_servers})
+        eventually(lambda: _nodes(admin) == 2, "both brokers to be up", 60)
+        assert _OFFSETS not in admin.list_topics(timeout=10).topics
+        new = Cluster(Side.TARGET, "new", {"bootstrap.servers": cluster.bootstrap_servers})
+        assert describe_groups(new, ["one"])["one"].state == "DEAD"
+        assert committed(new, ["one", "two"]) == {"one": {}, "two": {}}
+        create_topics(new, [TopicToCreate("orders", 1, 2, {})])
+        set_commits(new, {"one": {TopicPartition("orders", 0): 0}})
+        assert committed(new, ["one"]) == {"one": {TopicPartition("orders", 0): 0}}
+    finally:
+        cluster.stop()
+
+
+def _nodes(admin: AdminClient) -> int:
+    try:
+        return len(admin.describe_cluster(request_timeout=2).result(5).nodes)
+    except KafkaException:
+        return 0
 
 
 def test_leaders_change_at_the_cutover_and_a_client_that_knew_the_former_ones_hears_of_it(lost: Lost) -> None:

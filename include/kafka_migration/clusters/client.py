@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import TopicPartition as KafkaTopicPartition
 from confluent_kafka.admin import AdminClient
 
 from kafka_migration.clusters.admins import Admins
@@ -144,17 +145,38 @@ class Cluster:
         waited = False
         while True:
             seen = self._coordinators()
-            problem = self._without_coordinator(groups, seen) if seen else None
+            problem = None
+            if seen:
+                problem = self._without_coordinator(groups, seen)
+            elif seen is not None and groups:
+                problem = self._without_any(next(iter(groups)))
             if problem is None:
                 break
             waited = True
             if time.monotonic() > deadline:
-                raise ClusterUnreachable(f"{self} {problem}. Bring the broker back that kept it.")
+                raise ClusterUnreachable(f"{self} {problem}")
             time.sleep(_LOOK_EVERY)
         admin, moved = self._admins.of_groups(seen)
         if moved or waited:
             time.sleep(_SETTLES_WITHIN)
         return admin
+
+    def _without_any(self, group: str) -> str | None:
+        """Have the topic of offsets made on a cluster that no group has ever used, as whoever asks first does.
+
+        Asked by a consumer: an admin client that was told that there is no coordinator yet may wait for one for ever
+        (measured, of two brokers that had just started). None: this user may not ask, which is for others to tell.
+        """
+        with self._valid_settings():
+            consumer = Consumer({**self.config, "group.id": group, "enable.auto.commit": False})
+        try:
+            consumer.committed([KafkaTopicPartition(_COORDINATORS, 0)], timeout=CONNECT_TIMEOUT)
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.GROUP_AUTHORIZATION_FAILED:
+                return None
+        finally:
+            consumer.close()
+        return f"has no topic {_COORDINATORS}, and has not made it when it was asked for group {group}"
 
     def _without_coordinator(self, groups: Iterable[str], coordinators: Mapping[int, int]) -> str | None:
         """Which of these groups has nobody to ask, and why."""
@@ -164,13 +186,17 @@ class Cluster:
             leader = coordinators.get(number, -1)
             if leader < 0:
                 return (
-                    f"has no leader for partition {number} of {_COORDINATORS}, so that group {group} has no coordinator"
+                    f"has no leader for partition {number} of {_COORDINATORS}, so that group {group} has no"
+                    " coordinator. Bring the broker back that kept it."
                 )
             if leader not in answers:
                 address = self._admins.addresses.get(leader)  # one that is not known is for the client to find
                 answers[leader] = address is None or no_connection(*address) is None
             if not answers[leader]:
-                return f"has lost broker {leader}, the coordinator of group {group}, and has chosen no other"
+                return (
+                    f"has lost broker {leader}, the coordinator of group {group}, and has chosen no other."
+                    " Bring it back."
+                )
         return None
 
     def coordinators_moved(self, began: float) -> bool:
