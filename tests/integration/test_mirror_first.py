@@ -128,6 +128,14 @@ def move(
             mirror.remove()
 
 
+def to_caught_up(run: Run) -> None:
+    """The mirror runs, and has copied what there is."""
+    preflight.preflight(run)
+    topics.create(run)
+    mirroring.start(run)
+    until_done(mirroring.caught_up, run)
+
+
 def to_the_image(run: Run, life: MirroredLife | None = None) -> None:
     """Everything up to the stopped mirror."""
     preflight.preflight(run)
@@ -765,10 +773,7 @@ def observed(run: Run) -> dict[str, Observation]:
 
 def test_deletion_that_overtakes_the_mirror_fails_it_and_names_the_range(move: Move) -> None:
     run = move.run()
-    preflight.preflight(run)
-    topics.create(run)
-    mirroring.start(run)
-    until_done(mirroring.caught_up, run)
+    to_caught_up(run)
     mirror = run.mirrors[Side.TARGET]
     mirror.stop()
     at = move.town.workers[Side.TARGET].positions(mirror.name).get(move.a, 0)
@@ -799,10 +804,7 @@ def test_mark_of_a_transaction_that_is_deleted_behind_its_copies_is_no_loss(move
 
 def test_mirror_that_does_not_run_has_not_caught_up_however_little_is_left(move: Move) -> None:
     run = move.run()
-    preflight.preflight(run)
-    topics.create(run)
-    mirroring.start(run)
-    until_done(mirroring.caught_up, run)
+    to_caught_up(run)
     mirror = run.mirrors[Side.TARGET]
     mirror.stop()
     assert look_once(mirroring.caught_up, run, mirroring.caught_up.prepare(run, {}), {}).outcome is Outcome.WAITING
@@ -866,10 +868,7 @@ def make_anew(town: Town, tp: TopicPartition, side: Side) -> None:
 def test_topic_that_is_made_anew_while_the_mirror_copies_fails_it_at_once(move: Move, side: Side) -> None:
     """The mirror itself says RUNNING: old and new messages would stand in one topic."""
     run = move.run()
-    preflight.preflight(run)
-    topics.create(run)
-    mirroring.start(run)
-    until_done(mirroring.caught_up, run)
+    to_caught_up(run)
     waits = [(step, step.prepare(run, {})) for step in (mirroring.caught_up, mirroring.stop_mirror)]
     make_anew(move.town, move.a, side)
     Workbench(move.town.bench(side).bootstrap_servers).write(move.a, 1, value=b"0")
