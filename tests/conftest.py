@@ -25,6 +25,8 @@ from demo.kafka import KafkaCluster
 _INCLUDE = str(Path(__file__).resolve().parents[1] / "include")
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_INCLUDE, os.environ.get("PYTHONPATH")]))
 
+# What a test waits for comes later where much else runs: to wait longer costs only who waits in vain.
+os.environ.setdefault("DEMO_PATIENCE", "4")
 
 # How long an example takes says what else the machine does.
 hypothesis.settings.register_profile("here", deadline=None)

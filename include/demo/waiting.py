@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 
@@ -12,8 +13,14 @@ class WaitedInVain(Exception):
     """What was waited for did not come in time."""
 
 
+def patience() -> float:
+    """How many times as long as usual is waited: `DEMO_PATIENCE`, for a machine that is slower than most."""
+    return float(os.environ.get("DEMO_PATIENCE") or 1.0)
+
+
 def wait_until(condition: Callable[[], bool], *, timeout: float, what: str) -> None:
     """Return as soon as the condition holds. What it raises ends the wait, so it may also watch a process."""
+    timeout *= patience()
     deadline = time.monotonic() + timeout
     while not condition():
         if time.monotonic() > deadline:

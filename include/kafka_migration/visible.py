@@ -24,6 +24,9 @@ from kafka_migration.offsets import OffsetRange, TopicPartition, Which, read_off
 _BATCH = 1000
 _STALL = 30.0
 
+PASSES_WITHIN = 10.0
+"""Seconds for which a verification waits for the end of a transaction that was about to end when it began."""
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -45,10 +48,13 @@ def first_visible(cluster: Cluster, ranges: Sequence[OffsetRange]) -> dict[Topic
 
 
 def count_visible(
-    cluster: Cluster, ranges: Sequence[OffsetRange], progress: Callable[[int], None] | None = None
+    cluster: Cluster,
+    ranges: Sequence[OffsetRange],
+    progress: Callable[[int], None] | None = None,
+    patience: float = 0.0,
 ) -> dict[TopicPartition, Seen]:
-    """For each range how many messages are visible, exactly."""
-    return _read(cluster, ranges, progress=progress)
+    """For each range how many messages are visible, exactly. `patience`: as `Reading` has it."""
+    return _read(cluster, ranges, progress=progress, patience=patience)
 
 
 def count_between(
@@ -72,15 +78,21 @@ def count_between(
 
 
 def each_visible(
-    cluster: Cluster, ranges: Sequence[OffsetRange], tell: Callable[[TopicPartition, Any], None]
+    cluster: Cluster,
+    ranges: Sequence[OffsetRange],
+    tell: Callable[[TopicPartition, Any], None],
+    patience: float = 0.0,
 ) -> dict[TopicPartition, Seen]:
-    """Tell of every visible message of these ranges, those of one partition in order; partitions side by side."""
+    """Tell of every visible message of these ranges, those of one partition in order; partitions side by side.
+
+    `patience`: as `Reading` has it.
+    """
 
     def take(tp: TopicPartition, messages: Sequence[Any]) -> None:
         for message in messages:
             tell(tp, message)
 
-    return _read(cluster, ranges, take=take)
+    return _read(cluster, ranges, take=take, patience=patience)
 
 
 @dataclass
@@ -107,10 +119,13 @@ class Reading:
     """Ranges of one cluster while they are read, side by side, as far as `some` is asked for more.
 
     A context, whose consumer ends with it. `seen`: what was shown of those that have been read. `first_only`: each ends
-    with its first visible message. Raises `ClusterError`, `ValueError` for two ranges of one partition.
+    with its first visible message. `patience`: seconds for which the end of a transaction is waited for that keeps a
+    range from being read on. Raises `ClusterError`, `ValueError` for two ranges of one partition.
     """
 
-    def __init__(self, cluster: Cluster, ranges: Sequence[OffsetRange], first_only: bool = False) -> None:
+    def __init__(
+        self, cluster: Cluster, ranges: Sequence[OffsetRange], first_only: bool = False, patience: float = 0.0
+    ) -> None:
         if len({r.partition for r in ranges}) < len(ranges):
             raise ValueError("each partition can be read in one range only; count_between takes several marks of one")
         self._cluster = cluster
@@ -118,12 +133,16 @@ class Reading:
         self._stack = ExitStack()
         self._consumer: Consumer | None = None
         self._silent = 0.0  # seconds waited in a row without a message
+        self._patience = patience
+        self._blocked: dict[tuple[str, int], float] = {}  # until when what is in the way of it is waited for
         self.seen = {r.partition: Seen(None, None, 0, True) for r in ranges if r.start >= r.end}
         stable = read_offsets(cluster, [r.partition for r in ranges if r.start < r.end], Which.STABLE)
         # A reader that starts behind the last stable offset is told nothing at all, not even that it waits (measured).
-        self.seen |= {
-            r.partition: Seen(None, None, 0, False) for r in ranges if stable.get(r.partition, r.start) < r.start
-        }
+        behind = [r.partition for r in ranges if stable.get(r.partition, r.start) < r.start]
+        if patience:
+            self._blocked = {(tp.topic, tp.partition): time.monotonic() + patience for tp in behind}
+        else:
+            self.seen |= dict.fromkeys(behind, Seen(None, None, 0, False))
         # By what a message tells as it is: to make a `TopicPartition` of each was a third of the time (measured).
         self._reading = {
             (r.partition.topic, r.partition.partition): _Progress(r.partition, r.start, r.end)
@@ -167,13 +186,13 @@ class Reading:
             messages += self._consumer.consume(_BATCH, timeout=0)
             if self._cluster.throttle is not None:
                 self._cluster.throttle.spend(sum(len(m) + len(m.key() or b"") for m in messages))
-        elif self._silent > _STALL:
+        elif self._silent > _STALL and len(self._blocked) < len(self._reading):
             raise self._cluster.error(
                 KafkaError(KafkaError._TIMED_OUT),
                 f"reading {', '.join(str(self._reading[one].partition) for one in sorted(self._reading)[:5])}:"
                 f" nothing for {_STALL:.0f} s, and not the end",
             )
-        return list(self._taken(messages))
+        return [*self._taken(messages), *self._given_up()]
 
     def hold(self, partitions: Collection[TopicPartition]) -> None:
         """Read nothing of these for now."""
@@ -200,11 +219,12 @@ class Reading:
             if error is not None:
                 offset = together[0].offset()
                 whole = _ended_by(self._cluster, state, error, offset)
-                if not whole and self._goes_on(state.partition, offset):
+                if not whole and (self._goes_on(state.partition, offset) or self._waits(where)):
                     continue
                 self.seen[state.partition] = state.seen(whole)
                 yield state.partition, []
             else:
+                self._blocked.pop(where, None)
                 within = _before(state.end, _from(state.position, together))
                 passed = together[-1].offset() >= state.end
                 if self._first_only:
@@ -217,6 +237,7 @@ class Reading:
                 whole = state.position >= state.end or (passed and not (self._first_only and within))
                 self.seen[state.partition] = state.seen(whole)
             del self._reading[where]
+            self._blocked.pop(where, None)
             finished.append(state.partition)
         self._release(finished)
 
@@ -227,6 +248,23 @@ class Reading:
         then answers whoever asks for the end that it does not know it yet, which is waited for (KIP-207).
         """
         return read_offsets(self._cluster, [tp], Which.STABLE)[tp] > end
+
+    def _waits(self, where: tuple[str, int]) -> bool:
+        """Whether it is waited for that more can be read."""
+        if self._patience:
+            self._blocked.setdefault(where, time.monotonic() + self._patience)
+        return where in self._blocked
+
+    def _given_up(self) -> Iterator[tuple[TopicPartition, list[Any]]]:
+        """What has been waited for in vain ends as far as it was read. Its reader is told of its end only once."""
+        now = time.monotonic()
+        over = [self._reading[where].partition for where, until in self._blocked.items() if until < now]
+        for tp in over:
+            where = tp.topic, tp.partition
+            self.seen[tp] = self._reading.pop(where).seen(False)
+            del self._blocked[where]
+            yield tp, []
+        self._release(over)
 
     def _release(self, finished: Iterable[TopicPartition]) -> None:
         """Stop fetching what has been read, so that other partitions are not held up by it."""
@@ -244,9 +282,10 @@ def _read(
     first_only: bool = False,
     progress: Callable[[int], None] | None = None,
     take: Callable[[TopicPartition, Sequence[Any]], None] | None = None,
+    patience: float = 0.0,
 ) -> dict[TopicPartition, Seen]:
     total = 0
-    with Reading(cluster, ranges, first_only) as reading:
+    with Reading(cluster, ranges, first_only, patience) as reading:
         while not reading.over:
             found = reading.some()
             for tp, messages in found:

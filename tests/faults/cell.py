@@ -26,7 +26,7 @@ _DAG_WITHIN = 90.0
 _RUN_WITHIN = 600.0
 _CLEARS = 6
 _COMPLETE_WITHIN = 120.0
-_QUIET = 20.0
+_QUIET = 30.0
 
 
 @dataclass(frozen=True)

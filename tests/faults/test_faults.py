@@ -33,7 +33,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultStage]:
         stage.stop()
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 def test_workers_killed_at_some_steps_and_two_attempts_at_another_make_nothing_lost(stage: FaultStage) -> None:
     """Several of the table's rows in one run: each hit is judged by itself, what was lost by the whole."""
     result = run_cell(stage, FLOWS[0], Victim("some", lambda flow: (*_KILLED, *_TWICE), _hit))

@@ -361,6 +361,15 @@ def test_counts_alone_tell_how_many_are_missing_or_too_many(make: Make, there: l
         assert judge_content({pair.tp: result}, at_least_once=True)[0].status is Status.INCONCLUSIVE
 
 
+def test_copies_under_another_name_are_counted_where_they_are(make: Make) -> None:
+    pair, beside = make(), make()
+    pair.put(MESSAGES, [])
+    beside.put([], MESSAGES[:-1])
+    asked = [RangePair(pair.tp, 0, 300, 0, 299, copy=beside.tp.topic)]
+    result = count_copies(pair.source.cluster, pair.target.cluster, asked)[pair.tp]
+    assert (result.origin_visible, result.destination_visible, dict(result.counts)) == (300, 299, {Kind.MISSING: 1})
+
+
 def test_timestamps_do_not_count_where_the_destination_stamps_anew(make: Make) -> None:
     pair = make(on_target={"message.timestamp.type": "LogAppendTime"})
     pair.put(MESSAGES, [*MESSAGES[:9], message(1000), *MESSAGES[10:]])

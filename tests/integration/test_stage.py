@@ -37,7 +37,7 @@ def command(state: Path, name: str) -> subprocess.CompletedProcess[str]:
         env=environment(state),
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=900,
         check=False,
     )
 
@@ -78,13 +78,13 @@ def mark(process: psutil.Process) -> str | None:
         return None
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1600)
 def test_up_and_down_leave_no_process_even_after_a_kill(state: Path) -> None:
     killed = start(state, "hold")
     wait_until(lambda: under_way(state), timeout=90, what="something of every part to have been started")
     assert killed.pid == getattr(holder_of(state), "pid", None)
     killed.kill()
-    killed.wait(10)
+    killed.wait(60)
     wait_until(lambda: holder_of(state) is None, timeout=10, what="the killed holder to be gone")
     # What one that is killed later leaves as well.
     _Instance(Login("http://127.0.0.1:1", "admin", "of-the-killed")).write(state)
@@ -112,14 +112,14 @@ def test_up_and_down_leave_no_process_even_after_a_kill(state: Path) -> None:
     assert not list((state / "sockets").glob("*"))
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(480)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_interrupted_start_says_so_and_leaves_no_process(state: Path, number: signal.Signals) -> None:
     demo = start(state, "demo")
     wait_until(lambda: len(processes(state)) > 3, timeout=60, what="the demo to start some processes")
 
     demo.send_signal(number)
-    output, _ = demo.communicate(timeout=60)
+    output, _ = demo.communicate(timeout=240)
 
     assert demo.returncode == 130
     assert output.splitlines()[-1] == (
@@ -128,13 +128,13 @@ def test_interrupted_start_says_so_and_leaves_no_process(state: Path, number: si
     assert processes(state) == []
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(720)
 def test_interrupted_while_it_stores_messages_it_says_so_and_leaves_no_process(state: Path) -> None:
     demo = start(state, "demo", "SCHEME=mirror_first")
     wait_until(lambda: _stores(state), timeout=90, what="the demo to store messages")
 
     demo.send_signal(signal.SIGINT)
-    output, _ = demo.communicate(timeout=60)
+    output, _ = demo.communicate(timeout=240)
 
     assert demo.returncode == 130
     assert "what was stored before is up" not in output

@@ -6,6 +6,7 @@ import itertools
 import random
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -114,6 +115,22 @@ def test_open_transaction_is_never_taken_for_empty(bench: Workbench, start: int)
         assert not seen.complete
         assert seen.count == max(0, 4 - start)
         assert not first_visible(bench.cluster, [OffsetRange(tp, start, 9)])[tp].complete
+
+
+@pytest.mark.parametrize("start", [0, 4, 6])
+def test_end_of_a_transaction_is_waited_for_as_long_as_told(bench: Workbench, start: int) -> None:
+    [tp] = bench.topic("ends")
+    bench.write(tp, 4)
+    asked = [OffsetRange(tp, start, 9)]
+    with ThreadPoolExecutor(1) as pool:
+        with bench.open_transaction(tp, 5):
+            in_vain = count_visible(bench.cluster, asked, patience=0.3)[tp]
+            assert (in_vain.complete, in_vain.count) == (False, max(0, 4 - start))
+            waiting = pool.submit(count_visible, bench.cluster, asked, patience=60.0)
+            time.sleep(1.0)  # whoever reads has come to what keeps it, on all but the slowest machines
+            assert not waiting.done()
+        seen = waiting.result(30)[tp]
+    assert (seen.complete, seen.count) == (True, max(0, 4 - start)), "what was aborted is nothing to be read"
 
 
 def test_range_whose_start_was_deleted_is_an_error_that_names_it(bench: Workbench) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
 from confluent_kafka.admin import NewTopic
 
+from demo.waiting import patience
 from kafka_migration.clusters.client import Cluster
 from kafka_migration.offsets import TopicPartition, Which, read_offsets, read_several
 from kafka_migration.sides import Side
@@ -31,6 +32,7 @@ def eventually(condition: Callable[[], bool], what: str, timeout: float = 30.0) 
     The longer it takes, the seldomer it looks: what is waited for runs on the same few cores.
     """
     began = time.monotonic()
+    timeout *= patience()
     while not condition():
         waited = time.monotonic() - began
         assert waited < timeout, f"waited {timeout:.0f} s in vain for {what}"

@@ -182,7 +182,7 @@ def test_neither_side_runs_ahead_of_the_other_without_end() -> None:
     assert comparison.wants(ORIGIN)
 
 
-@pytest.mark.timeout(60)
+@pytest.mark.timeout(240)
 def test_a_message_that_is_there_very_often_does_not_make_it_slow() -> None:
     here, there = [[7 if n % 2 else sign * n for n in range(2, 30_002)] for sign in (1, -1)]
     assert compared(here, there).equal == 15_000

@@ -20,7 +20,7 @@ from kafka_migration.verification.differences import ContentResult, Difference
 from kafka_migration.verification.digest import digest
 from kafka_migration.verification.side_by_side import NamedCluster
 from kafka_migration.verification.within_keys import Entry, Found, KeyDigest, Latest, Latests, Sums, digest_of
-from kafka_migration.visible import Seen, each_visible
+from kafka_migration.visible import PASSES_WITHIN, Seen, each_visible
 
 _HELD = 1_000_000  # messages of keys that differ that are held at once; for more all is read again
 _SIDES = (ORIGIN, DESTINATION)
@@ -144,7 +144,9 @@ class _Topic:
 
         def read(side: int) -> Mapping[TopicPartition, Seen]:
             ranges = self._pair.ranges(side)
-            return each_visible(self._clusters[side], ranges, lambda tp, message: tell(side, tp.partition, message))
+            return each_visible(
+                self._clusters[side], ranges, lambda tp, message: tell(side, tp.partition, message), PASSES_WITHIN
+            )
 
         one, other = self._pool.map(read, _SIDES)
         for tp, seen in one.items():

@@ -25,7 +25,7 @@ from kafka_migration.verification.digest import digest
 from kafka_migration.verification.in_order import InOrder
 from kafka_migration.verification.kept import no_more_kept
 from kafka_migration.verification.proved import Proved
-from kafka_migration.verification.side_by_side import NamedCluster, copied_range, range_of, read_both
+from kafka_migration.verification.side_by_side import NamedCluster, copied_range, named, range_of, read_both
 
 __all__ = ["ContentResult", "Difference", "Kind", "RangePair", "compare_content", "judge_content"]
 
@@ -52,10 +52,7 @@ def compare_content(
     """
     if len({p.partition for p in pairs}) < len(pairs):
         raise ValueError("each partition can be compared over one pair of ranges only")
-    clusters = (
-        NamedCluster(origin, {}),
-        NamedCluster(destination, {p.partition: replace(p.partition, topic=p.copy) for p in pairs if p.copy}),
-    )
+    clusters = named(origin, destination, pairs)
     with ThreadPoolExecutor(2) as pool:
         deleted = no_more_kept(clusters, pairs, pool)
         whole = [p for p in pairs if p.partition not in deleted]

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from kafka_migration.clusters.client import Cluster
 from kafka_migration.offsets import TopicPartition
 from kafka_migration.verification.comparison import DESTINATION, ORIGIN
 from kafka_migration.verification.differences import ContentResult, Kind, RangePair
 from kafka_migration.verification.kept import no_more_kept
-from kafka_migration.verification.side_by_side import NamedCluster, range_of
-from kafka_migration.visible import Seen, count_visible
+from kafka_migration.verification.side_by_side import named, range_of
+from kafka_migration.visible import PASSES_WITHIN, Seen, count_visible
 
 
 def count_copies(
@@ -29,10 +30,14 @@ def count_copies(
     """
     if not pairs:
         return {}
+    clusters = named(origin, destination, pairs)
     with ThreadPoolExecutor(2) as pool:
-        gone = no_more_kept((NamedCluster(origin, {}), NamedCluster(destination, {})), pairs, pool)
+        gone = no_more_kept(clusters, pairs, pool)
     pairs = [p for p in pairs if p.partition not in gone]
-    ranges = [[range_of(p, side) for p in pairs] for side in (ORIGIN, DESTINATION)]
+    ranges = [
+        [replace(r, partition=clusters[side].name(r.partition)) for r in (range_of(p, side) for p in pairs)]
+        for side in (ORIGIN, DESTINATION)
+    ]
     total = sum(max(0, r.end - r.start) for side in ranges for r in side)
     counted = [0, 0]
 
@@ -42,7 +47,7 @@ def count_copies(
             if progress is not None:
                 progress(sum(counted), total)
 
-        seen = count_visible(cluster, ranges[side], tell)
+        seen = count_visible(cluster, ranges[side], tell, PASSES_WITHIN)
         return [seen[r.partition] for r in ranges[side]]
 
     with ThreadPoolExecutor(2) as pool:

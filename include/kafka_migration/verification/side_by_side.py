@@ -11,7 +11,7 @@ from kafka_migration.offsets import OffsetRange, TopicPartition, Which, read_off
 from kafka_migration.verification.comparison import DESTINATION, ORIGIN, Comparison
 from kafka_migration.verification.differences import RangePair
 from kafka_migration.verification.digest import digests
-from kafka_migration.visible import Reading, each_visible
+from kafka_migration.visible import PASSES_WITHIN, Reading, each_visible
 
 _PATIENCE = 0.02  # seconds that the side which is behind is waited for before the other is asked
 _ALONE = 0.5  # the same where there is no other
@@ -31,7 +31,8 @@ class NamedCluster:
 
     def reading(self, ranges: Iterable[OffsetRange]) -> Reading:
         """Of the partitions as they are called here."""
-        return Reading(self._cluster, [replace(r, partition=self.name(r.partition)) for r in ranges])
+        wanted = [replace(r, partition=self.name(r.partition)) for r in ranges]
+        return Reading(self._cluster, wanted, patience=PASSES_WITHIN)
 
     def name(self, tp: TopicPartition) -> TopicPartition:
         return self._names.get(tp, tp)
@@ -42,6 +43,12 @@ class NamedCluster:
     def each_visible(self, ranges: Iterable[OffsetRange], tell: Callable[[TopicPartition, Any], None]) -> None:
         wanted = [replace(r, partition=self.name(r.partition)) for r in ranges]
         each_visible(self._cluster, wanted, lambda tp, message: tell(self.origin(tp), message))
+
+
+def named(origin: Cluster, destination: Cluster, pairs: Iterable[RangePair]) -> tuple[NamedCluster, NamedCluster]:
+    """Both clusters, which are asked for the copies of these pairs by the names of their originals."""
+    names = {p.partition: replace(p.partition, topic=p.copy) for p in pairs if p.copy}
+    return NamedCluster(origin, {}), NamedCluster(destination, names)
 
 
 def range_of(pair: RangePair, side: int) -> OffsetRange:

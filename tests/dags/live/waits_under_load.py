@@ -17,7 +17,7 @@ from kafka_migration.report import StepReport
 from kafka_migration.run import Run
 from kafka_migration.waiting import Look, Outcome
 
-WAITS = 32
+WAITS = 18
 LONGEST = 12.0
 
 
