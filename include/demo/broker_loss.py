@@ -20,7 +20,7 @@ from kafka.admin import KafkaAdminClient
 
 from demo.kafka import KafkaCluster, silent_logger
 from demo.rest import TaskRow
-from demo.waiting import wait_until
+from demo.waiting import patience, wait_until
 
 _DOWN_FOR = 12.0  # seconds: longer than `broker.session.timeout.ms`, so that others have to take over
 _IN_SYNC_WITHIN = 120.0
@@ -127,7 +127,7 @@ class BrokerLoss:
             operator.elect_leaders(_PREFERRED, sorted({tp.topic for tp in before}), timeout_ms=int(_ASK_WITHIN * 1000))
         finally:
             operator.close()
-        deadline = time.monotonic() + _HEARD_WITHIN
+        deadline = time.monotonic() + _HEARD_WITHIN * patience()
         moved = 0
         while moved < len(before) and time.monotonic() < deadline:  # brokers hear of it one after the other
             after = dict(_partitions(admin))

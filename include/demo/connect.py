@@ -18,6 +18,7 @@ from demo import aot
 from demo.jars import java, kafka_classpath
 from demo.ports import free_ports
 from demo.processes import OwnedProcess
+from demo.waiting import patience
 
 LOG4J2 = """\
 status = error
@@ -104,6 +105,7 @@ class ConnectWorker:
 
     def wait_ready(self, timeout: float = 120.0) -> None:
         """Return when it takes connectors; raise when it has died."""
+        timeout *= patience()
         deadline = time.monotonic() + timeout
         assert self._process is not None
         while not self._healthy():

@@ -25,6 +25,7 @@ from demo import aot
 from demo.jars import DEFAULT_VERSION, java, kafka_classpath
 from demo.ports import free_ports
 from demo.processes import OwnedProcess
+from demo.waiting import patience
 
 _STOP_WITHIN = 15.0
 _WARM_WITHIN = 10.0
@@ -126,6 +127,7 @@ class KafkaCluster:
 
     def wait_ready(self, timeout: float = 120.0) -> None:
         """Return when all started nodes take part and groups can be used; raise when one has died."""
+        timeout *= patience()
         deadline = time.monotonic() + timeout
         admin = AdminClient({"bootstrap.servers": self.bootstrap_servers}, logger=silent_logger())
         while True:

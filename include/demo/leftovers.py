@@ -28,9 +28,10 @@ def end_all(state: Path) -> list[str]:
         _signal(process, hard=False)
     _, alive = psutil.wait_procs(found, timeout=_END_WITHIN)
     # What was being started while the rest was ended is found by a second look.
-    for process in [*alive, *_find(state)]:
+    left = [*alive, *_find(state)]
+    for process in left:
         _signal(process, hard=True)
-    psutil.wait_procs(alive, timeout=_END_WITHIN)
+    psutil.wait_procs(left, timeout=_END_WITHIN)
     return named
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from demo.waiting import patience
 from demo.witness_log import Entry, Kind, Record, parse
 
 _LOOK_EVERY = 0.2
@@ -158,6 +159,7 @@ def wait_until_complete(directory: Path, readers: Readers, *, timeout: float, qu
 
     Counts too when no log has grown for `quiet` seconds, or after `timeout`: what is missing then is lost.
     """
+    timeout, quiet = timeout * patience(), quiet * patience()
     deadline = time.monotonic() + timeout
     progress = _Progress(directory, readers)
     moved = time.monotonic()

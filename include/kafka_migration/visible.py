@@ -23,9 +23,10 @@ from kafka_migration.offsets import OffsetRange, TopicPartition, Which, read_off
 
 _BATCH = 1000
 _STALL = 30.0
+_LOOK_AGAIN = 1.0  # seconds
 
 PASSES_WITHIN = 10.0
-"""Seconds for which a verification waits for the end of a transaction that was about to end when it began."""
+"""Seconds for which a verification waits for what a transaction keeps from being read: most are about to end."""
 
 
 @dataclass(frozen=True)
@@ -134,13 +135,15 @@ class Reading:
         self._consumer: Consumer | None = None
         self._silent = 0.0  # seconds waited in a row without a message
         self._patience = patience
-        self._blocked: dict[tuple[str, int], float] = {}  # until when what is in the way of it is waited for
+        # Until when what is in the way of a partition is waited for, and behind which offset it is.
+        self._blocked: dict[tuple[str, int], tuple[float, int]] = {}
         self.seen = {r.partition: Seen(None, None, 0, True) for r in ranges if r.start >= r.end}
         stable = read_offsets(cluster, [r.partition for r in ranges if r.start < r.end], Which.STABLE)
         # A reader that starts behind the last stable offset is told nothing at all, not even that it waits (measured).
-        behind = [r.partition for r in ranges if stable.get(r.partition, r.start) < r.start]
+        behind = {r.partition: r.start for r in ranges if stable.get(r.partition, r.start) < r.start}
         if patience:
-            self._blocked = {(tp.topic, tp.partition): time.monotonic() + patience for tp in behind}
+            until = time.monotonic() + patience
+            self._blocked = {(tp.topic, tp.partition): (until, start - 1) for tp, start in behind.items()}
         else:
             self.seen |= dict.fromkeys(behind, Seen(None, None, 0, False))
         # By what a message tells as it is: to make a `TopicPartition` of each was a third of the time (measured).
@@ -217,9 +220,9 @@ class Reading:
             if state is None:
                 continue
             if error is not None:
-                offset = together[0].offset()
+                offset = together[-1].offset()  # where ends were told one after the other, the last
                 whole = _ended_by(self._cluster, state, error, offset)
-                if not whole and (self._goes_on(state.partition, offset) or self._waits(where)):
+                if not whole and self._waits(where, state.partition, offset):
                     continue
                 self.seen[state.partition] = state.seen(whole)
                 yield state.partition, []
@@ -249,21 +252,28 @@ class Reading:
         """
         return read_offsets(self._cluster, [tp], Which.STABLE)[tp] > end
 
-    def _waits(self, where: tuple[str, int]) -> bool:
-        """Whether it is waited for that more can be read."""
-        if self._patience:
-            self._blocked.setdefault(where, time.monotonic() + self._patience)
-        return where in self._blocked
+    def _waits(self, where: tuple[str, int], tp: TopicPartition, end: int) -> bool:
+        """Whether it is waited for that more than up to this end can be read, of which a reader is told only once.
+
+        Also where more can be read already: a broker may tell of a stable offset that is none, where a transaction
+        begins while it is asked (`UnifiedLog.lastStableOffset` of Kafka 4.3 reads twice what may change in between).
+        """
+        if not self._patience and not self._goes_on(tp, end):
+            return False
+        self._blocked[where] = time.monotonic() + max(self._patience, _LOOK_AGAIN), end
+        return True
 
     def _given_up(self) -> Iterator[tuple[TopicPartition, list[Any]]]:
-        """What has been waited for in vain ends as far as it was read. Its reader is told of its end only once."""
-        now = time.monotonic()
-        over = [self._reading[where].partition for where, until in self._blocked.items() if until < now]
-        for tp in over:
-            where = tp.topic, tp.partition
-            self.seen[tp] = self._reading.pop(where).seen(False)
-            del self._blocked[where]
-            yield tp, []
+        """What has been waited for in vain ends as far as it was read."""
+        now, over = time.monotonic(), []
+        for where, (until, end) in list(self._blocked.items()):
+            if until < now:
+                del self._blocked[where]
+                tp = self._reading[where].partition
+                if not self._goes_on(tp, end):
+                    self.seen[tp] = self._reading.pop(where).seen(False)
+                    over.append(tp)
+                    yield tp, []
         self._release(over)
 
     def _release(self, finished: Iterable[TopicPartition]) -> None:
@@ -298,8 +308,13 @@ def _read(
 
 
 def _together(messages: Sequence[Any]) -> Iterator[tuple[tuple[str, int], KafkaError | None, list[Any]]]:
-    """Neighbours of one partition, with what is wrong with them: what is wrong is never among messages."""
-    for (topic, partition, _), some in groupby(messages, lambda m: (m.topic(), m.partition(), m.error() is None)):
+    """Neighbours of one partition, with what is wrong with them, which is the same with all: with messages nothing."""
+
+    def kind(message: Any) -> tuple[str, int, int | None]:
+        error = message.error()
+        return message.topic(), message.partition(), None if error is None else error.code()
+
+    for (topic, partition, _), some in groupby(messages, kind):
         together = list(some)
         yield (topic, partition), together[0].error(), together
 

@@ -221,7 +221,7 @@ def test_notifier_that_fails_or_hangs_harms_neither_the_run_nor_the_next_notifie
     monkeypatch: pytest.MonkeyPatch,
     meanwhile: Callable[..., None],
 ) -> None:
-    monkeypatch.setattr("airflow_kafka_migration.notifiers._WITHIN", 0.5)
+    monkeypatch.setattr("airflow_kafka_migration.notifiers._WITHIN", 3.0)
     told.set("Broken", "Hanging", "notebook")
     airflow_home.write_plan("asks")
     meanwhile(lambda: answered(users.client("admin"), "asks.migrate", "Approve"))

@@ -75,6 +75,8 @@ class Copied:
                 written += len(burst)
             else:
                 within.abort_transaction(30)
+        if within is not None:
+            self.source.await_markers(self.tp)
 
     def copy(
         self,
@@ -102,6 +104,8 @@ class Copied:
             if transactional:
                 writer.commit_transaction(30)
             copies += zip((m.offset() for m in batch), downs, strict=True)
+        if transactional:
+            self.target.await_markers(self.tp)
         for up, down in copies:
             self.images.setdefault(up, []).append(down)
         self.tell(_spaced(copies, every) if every else [])

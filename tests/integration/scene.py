@@ -22,7 +22,9 @@ from typing import Any, Self
 from confluent_kafka.admin import NewTopic
 from tests.integration.workbench import Workbench, eventually
 
+from demo.waiting import patience
 from kafka_migration.clusters.client import Clusters
+from kafka_migration.errors import MirrorUnreachable
 from kafka_migration.findings import Finding
 from kafka_migration.groups.commits import committed, set_commits
 from kafka_migration.mirror.registry import build_history, build_mirrors
@@ -48,9 +50,12 @@ from kafka_migration.waiting import Look, Outcome, WaitStep
 
 PROGRAMS = ("one", "two", "three", "four", "five", "six")
 TWINS = ("two-twin", "three-twin", "four-twin")
+# Before the service has its address in its environment, by which it would be taken for moved.
+_START = """\
+if [ "$KAFKA_BOOTSTRAP_SERVERS" = "$DIES_WITH" ]; then echo "no route to $DIES_WITH" >&2; exit 3; fi
+"""
 _SERVICE = """\
 # $1: the program. DIES_WITH: an address with which it does not start. LINGER: seconds that its end takes.
-if [ "$KAFKA_BOOTSTRAP_SERVERS" = "$DIES_WITH" ]; then echo "no route to $DIES_WITH" >&2; exit 3; fi
 trap 'sleep "${LINGER:-0}"; echo "stop $1 $KAFKA_BOOTSTRAP_SERVERS" >> journal; exit 0' TERM
 echo "start $1 $KAFKA_BOOTSTRAP_SERVERS" >> journal
 sleep 600 &
@@ -112,9 +117,11 @@ class Daemon:
 @contextlib.contextmanager
 def supervised(folder: Path) -> Iterator[Daemon]:
     """A supervisord in `folder`, which ends with all its programs."""
+    (folder / "start.sh").write_text(_START)
     (folder / "service.sh").write_text(_SERVICE)
     programs = "".join(
-        f"[program:{name}]\ncommand=sh -c 'set -a; . ./{name}.env; exec sh ./service.sh {name}'\ndirectory={folder}\n"
+        f"[program:{name}]\ndirectory={folder}\n"
+        f"command=sh -c 'set -a; . ./{name}.env; . ./start.sh; exec sh ./service.sh {name}'\n"
         "autostart=false\nautorestart=false\nstartsecs=0\nstartretries=0\nstopwaitsecs=10\nstopasgroup=true\n"
         f"stdout_logfile={folder}/{name}.log\n\n"
         for name in (*PROGRAMS, *TWINS)
@@ -395,13 +402,22 @@ class MirroredLife(Life):
         return len(found)
 
 
+def answers(worker: Connect) -> bool:
+    """Whether a Connect worker takes part: it has to find its group again where its broker was gone."""
+    try:
+        worker.connectors()
+    except MirrorUnreachable:
+        return False
+    return True
+
+
 def until_done(
     step: WaitStep, run: Run, timeout: float = 30.0, meanwhile: Callable[[], object] | None = None, **args: Any
 ) -> StepReport:
     """Wait as a sensor and its trigger do: what goes between the looks is JSON. A dry run looks once."""
     brief = json.loads(json.dumps(step.prepare(run, args)))
     memory: dict[str, Any] = {}
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + timeout * patience()
     while True:
         look = look_once(step, run, brief, memory)
         if look.outcome is Outcome.DONE:

@@ -17,6 +17,7 @@ from tests.integration.workbench import eventually
 from demo.broker_loss import BrokerLoss
 from demo.kafka import KafkaCluster
 from demo.rest import TaskRow
+from demo.waiting import patience
 from kafka_migration.clusters.client import Cluster, offsets_partition
 from kafka_migration.clusters.each import ask_each_broker
 from kafka_migration.clusters.identity import identify
@@ -84,7 +85,7 @@ def test_groups_of_a_cluster_that_none_has_ever_used_are_read_and_set(tmp_path: 
 def _nodes(admin: AdminClient) -> int:
     try:
         return len(admin.describe_cluster(request_timeout=2).result(5).nodes)
-    except KafkaException:
+    except (KafkaException, TimeoutError):
         return 0
 
 
@@ -96,8 +97,13 @@ def test_leaders_change_at_the_cutover_and_a_client_that_knew_the_former_ones_he
     lost.loss.watch([_row("cutover")])
 
     assert lost.said == ["leaders of 6 of the source's 6 partitions changed, while it is cut over"]
+
+    def heard() -> bool:
+        now = describe_topics(known, ["orders"])["orders"].placed
+        return all(now[number].leader not in (None, before[number].leader) for number in before)
+
+    eventually(heard, "the broker that is asked to know the new leaders")
     after = describe_topics(known, ["orders"])["orders"].placed
-    assert all(after[number].leader != before[number].leader for number in before)
     assert {frozenset(one.replicas) for one in after.values()} == {frozenset({1, 2, 3})}
     assert read_several(known, _ENDS, [Which.END])[Which.END] == _ENDS
 
@@ -144,9 +150,9 @@ def test_offsets_and_groups_are_read_while_a_broker_dies_as_soon_as_others_lead(
     took = time.monotonic() - killed
 
     assert len(lost.cluster.running) == 2
-    assert len(identify(lost.seen()).brokers) == 2, "the cluster itself still counts on the broker: nothing was shown"
+    eventually(lambda: len(identify(lost.seen()).brokers) == 2, "the cluster to count on the broker no more")
     # Nine seconds until it is missed; a client that waits for the dead one itself waits for thirty.
-    assert took < 25
+    assert took < 25 * patience()
 
 
 def test_offsets_that_a_cluster_cannot_store_now_are_no_refusal(lost: Lost, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,20 +160,33 @@ def test_offsets_that_a_cluster_cannot_store_now_are_no_refusal(lost: Lost, monk
     monkeypatch.setattr(commits, "_COORDINATED_WITHIN", 0.0)
     there = lost.seen()
     set_settings(there, {_OFFSETS: {"min.insync.replicas": "3"}})
-    try:
-        with pytest.raises(ClusterError, match="orders/0: COORDINATOR_NOT_AVAILABLE") as error:
+    told: list[ClusterError] = []
+
+    def refused() -> bool:
+        try:
             set_commits(there, {"group-0": _ENDS})
+        except ClusterError as error:
+            told.append(error)
+        return bool(told)
+
+    try:
+        eventually(refused, "the coordinator to ask for three replicas")
     finally:
         set_settings(there, {_OFFSETS: {"min.insync.replicas": "1"}})
-    assert not isinstance(error.value, OffsetsRefused)
+    assert "orders/0: COORDINATOR_NOT_AVAILABLE" in str(told[0])
+    assert not isinstance(told[0], OffsetsRefused)
 
 
 def test_broker_is_started_again_and_all_is_in_sync_at_the_end(lost: Lost) -> None:
     lost.loss.end()
 
     assert lost.cluster.running == (1, 2, 3)
-    placed = describe_topics(lost.seen(), ["orders"])["orders"].placed.values()
-    assert all(len(one.in_sync) == 3 for one in placed)
+
+    def in_sync() -> bool:
+        placed = describe_topics(lost.seen(), ["orders"])["orders"].placed.values()
+        return all(len(one.in_sync) == 3 for one in placed)
+
+    eventually(in_sync, "the broker that is asked to know that all are in sync")
     assert lost.loss.missing is None
 
 

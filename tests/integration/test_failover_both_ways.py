@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from tests.conftest import RunningCluster
-from tests.integration.scene import Daemon, MirroredLife, Town, found, until_done, verify
+from tests.integration.scene import Daemon, MirroredLife, Town, answers, found, until_done, verify
 from tests.integration.workbench import Workbench, eventually
 
 from demo.connect import ConnectWorker
@@ -135,6 +135,7 @@ class Ways:
         self.cluster.start()
         self.cluster.wait_ready()
         self.town.source = Workbench(self.cluster.bootstrap_servers)  # each task of a run has clients of its own
+        eventually(lambda: answers(self.town.workers[Side.SOURCE]), "its Connect worker to be back", 120)
 
     def values(self, tp: TopicPartition, side: Side) -> list[int]:
         cluster, told = self.town.bench(side).cluster, []

@@ -29,6 +29,7 @@ from kafka_migration.offsets import TopicPartition
 from kafka_migration.sides import Side
 from kafka_migration.topics.describe import await_topics, describe_topics
 
+MANY = 15_000  # messages, of which those that copy slowly have copied few before they are stopped
 SLOW = {"source.consumer.max.poll.records": 20}  # each read is a transaction of its own
 
 
@@ -321,7 +322,7 @@ def test_offsets_of_a_deleted_connector_are_not_taken_over_silently(pair: Pair) 
 
 def test_nothing_is_copied_any_more_when_stop_returns(pair: Pair) -> None:
     [tp] = pair.topic("a")
-    produce(pair.origin, tp, range(6000))
+    produce(pair.origin, tp, range(MANY))
     mirror = pair.mirror(tp, **SLOW)
     mirror.create({tp: 0})
     for _ in range(3):
@@ -336,10 +337,12 @@ def test_nothing_is_copied_any_more_when_stop_returns(pair: Pair) -> None:
         mirror.create({tp: 0})
         time.sleep(1.0)  # nothing to wait for: it is the absence of more that is looked at
         assert pair.destination.end(tp) == stopped
-    assert at < 6000, "stopped while it copied"
+    assert at < MANY, "stopped while it copied"
+    mirror = pair.mirror(tp)  # the rest as fast as it can
+    mirror.create({tp: 0})
     mirror.resume()
-    pair.await_position(mirror, tp, 6000)
-    assert [copy.value for copy in read(pair.destination, tp)] == [str(n).encode() for n in range(6000)]
+    pair.await_position(mirror, tp, MANY)
+    assert [copy.value for copy in read(pair.destination, tp)] == [str(n).encode() for n in range(MANY)]
 
 
 def test_task_that_outlived_the_stop_can_write_no_more(pair: Pair) -> None:
@@ -373,7 +376,7 @@ def test_task_that_outlived_the_stop_can_write_no_more(pair: Pair) -> None:
 def test_killed_worker_loses_and_repeats_nothing(pair: Pair, worker: ConnectWorker) -> None:
     partitions = pair.topic("a", 2)
     for tp in partitions:
-        produce(pair.origin, tp, range(3000))
+        produce(pair.origin, tp, range(MANY))
     mirror = pair.mirror(*partitions, **SLOW)
     mirror.create(dict.fromkeys(partitions, 0))
     mirror.resume()
@@ -383,14 +386,17 @@ def test_killed_worker_loses_and_repeats_nothing(pair: Pair, worker: ConnectWork
         worker.kill()
         with pytest.raises(MirrorUnreachable, match="does not answer"):
             mirror.state()
-        assert len(read(pair.destination, partitions[0])) < 3000, "killed while it copied"
+        assert len(read(pair.destination, partitions[0])) < MANY, "killed while it copied"
         worker.start()
         worker.wait_ready()
         assert mirror.name in pair.connect.connectors(), "who is ready knows what it shall run"
+    mirror = pair.mirror(*partitions)  # the rest as fast as it can
+    mirror.create(dict.fromkeys(partitions, 0))
+    mirror.resume()
     for tp in partitions:
-        pair.await_position(mirror, tp, 3000)
+        pair.await_position(mirror, tp, MANY)
         found = Counter(copy.value for copy in read(pair.destination, tp))
-        assert found == Counter(str(n).encode() for n in range(3000)), "lost or repeated"
+        assert found == Counter(str(n).encode() for n in range(MANY)), "lost or repeated"
 
 
 def test_failed_task_is_told_with_its_cause_and_started_again(pair: Pair) -> None:
@@ -419,7 +425,7 @@ def test_broker_that_is_restarted_while_it_is_copied_to_loses_and_repeats_nothin
         destination = Workbench(cluster.bootstrap_servers, Side.TARGET)
         pair = Pair(Workbench(source.bootstrap_servers), destination, Connect(ConnectAccess(worker.url)), unique, [])
         [tp] = pair.topic("a")
-        produce(pair.origin, tp, range(6000))
+        produce(pair.origin, tp, range(MANY))
         mirror = pair.mirror(tp, **SLOW)
         mirror.create({tp: 0})
         mirror.resume()
@@ -427,11 +433,16 @@ def test_broker_that_is_restarted_while_it_is_copied_to_loses_and_repeats_nothin
         cluster.stop()
         cluster.start()
         cluster.wait_ready()
-        assert len(read(destination, tp)) < 6000, "restarted while it copied"
+        assert len(read(destination, tp)) < MANY, "restarted while it copied"
+        mirror = pair.mirror(tp)  # the rest as fast as it can
+        mirror.create({tp: 0})
 
         def copied() -> bool:
-            mirror.restart_failed()  # as the wait does
-            return pair.connect.positions(mirror.name).get(tp) == 6000
+            try:
+                mirror.restart_failed()  # as the wait does
+                return pair.connect.positions(mirror.name).get(tp) == MANY
+            except MirrorUnreachable:  # its own broker has just returned
+                return False
 
         eventually(copied, "all to be copied", 120)
-        assert [copy.value for copy in read(destination, tp)] == [str(n).encode() for n in range(6000)]
+        assert [copy.value for copy in read(destination, tp)] == [str(n).encode() for n in range(MANY)]

@@ -155,7 +155,8 @@ def test_process_that_lives_and_copies_nothing_is_looked_at_and_fails_the_wait(p
     again, waiting = Outcome.AGAIN, Outcome.WAITING
     assert seen == [waiting, waiting, again, waiting, again, again, Outcome.FAILED]
     assert "has copied nothing for 301 s: 2 offsets left" in look.why
-    pair.maker.daemon.control("stopProcess", pair.maker.name)
+    pair.maker.daemon.control("stopProcess", pair.maker.name, False)
+    eventually(lambda: not pair.maker.pid, "the mirror to end", 60)
     mirroring.caught_up.prepare(run, {})
     until_done(mirroring.caught_up, run, 120)
     assert len(contents(pair.town.target, pair.tp)) == 3

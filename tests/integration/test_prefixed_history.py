@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 from tests.conftest import RunningCluster
 from tests.integration.scene import Daemon, Life, Town, found, move, roll_back, to_the_cutover, until_done
-from tests.integration.workbench import Workbench
+from tests.integration.workbench import Workbench, eventually
 
 from demo.connect import ConnectWorker
 from kafka_migration.errors import FindingsFailed, Refused
@@ -120,9 +120,10 @@ def test_rollback_stops_the_copying_and_a_kill_at_any_step_does_no_harm(shop: Sh
     for _ in range(2):  # also one that was killed before it had said so
         history.start(run)
     connect = shop.town.workers[Side.TARGET]
-    assert connect.state(f"{shop.plan.plan}.history")[0] == "RUNNING"
+    running = lambda: connect.state(f"{shop.plan.plan}.history")[0] == "RUNNING"  # noqa: E731
+    eventually(running, "it to run")
     history.stop(shop.run("back", ROLLBACK, dry_run=True))
-    assert connect.state(f"{shop.plan.plan}.history")[0] == "RUNNING"
+    eventually(running, "it to run still")
     for _ in range(2):
         history.stop(shop.run("back", ROLLBACK))
     assert connect.state(f"{shop.plan.plan}.history")[0] == "STOPPED"

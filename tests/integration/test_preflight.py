@@ -18,6 +18,7 @@ from tests.integration.workbench import Workbench, eventually
 from demo.jars import java, kafka_classpath
 from demo.kafka import KafkaCluster
 from demo.ports import free_ports
+from demo.waiting import patience
 from kafka_migration.clusters.client import Cluster, Clusters
 from kafka_migration.errors import ClusterUnreachable, FindingsFailed
 from kafka_migration.findings import Finding, Status
@@ -68,7 +69,7 @@ def test_one_cluster_under_two_addresses_is_refused(town: Town) -> None:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Kafka's client tries until the time is over, whatever it is told."""
-    monkeypatch.setattr("kafka_migration.clusters.identity.CONNECT_TIMEOUT", 2.0)
+    monkeypatch.setattr("kafka_migration.clusters.identity.CONNECT_TIMEOUT", 2.0 * patience())
 
 
 @pytest.mark.usefixtures("impatient")

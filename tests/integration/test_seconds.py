@@ -36,6 +36,7 @@ from kafka_migration.steps import seconds, seeds, switch, topics
 from kafka_migration.steps.consuming import keeping_up, ready
 from kafka_migration.steps.drain import drained
 from kafka_migration.steps.preflight import preflight
+from kafka_migration.topics.describe import await_topics
 from kafka_migration.waiting import Outcome
 
 
@@ -203,6 +204,7 @@ def test_partitions_added_while_seconds_run_are_seeded_with_them_stopped_and_the
     seconds.start(shop.run, unit="two")
     admin = shop.town.source.cluster.admin
     admin.create_partitions([NewPartitions(shop.orders.topic, 3)])[shop.orders.topic].result(timeout=30)
+    await_topics(shop.town.source.cluster, {shop.orders.topic: 3})
     before = len(shop.town.daemon.journal())
     report = topics.parity(shop.run)
     new = {TopicPartition(shop.orders.topic, number): 0 for number in range(3)}
@@ -221,6 +223,7 @@ def test_partitions_that_a_killed_attempt_had_added_and_not_seeded_are_seeded_by
     shop.seed()
     admin = shop.town.source.cluster.admin
     admin.create_partitions([NewPartitions(shop.orders.topic, 3)])[shop.orders.topic].result(timeout=30)
+    await_topics(shop.town.source.cluster, {shop.orders.topic: 3})
     with monkeypatch.context() as killed:
         killed.setattr(topics, "seed", Mock(side_effect=KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):

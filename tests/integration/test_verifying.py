@@ -134,6 +134,7 @@ def test_what_has_parted_is_named(moved: Moved) -> None:
     found = moved.drift()
     assert found[f"straggler/{moved.topic}"] is Status.FAIL
     moved.town.target.cluster.admin.delete_topics([moved.topic.topic])[moved.topic.topic].result(30)
+    eventually(lambda: moved.topic.topic not in topic_names(moved.town.target.cluster), "the topic to be gone")
     assert moved.drift()[f"topic-gone/{moved.topic.topic}"] is Status.FAIL
 
 

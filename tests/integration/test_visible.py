@@ -149,13 +149,15 @@ def test_two_ranges_of_one_partition_are_refused(bench: Workbench) -> None:
 
 
 def test_look_at_a_tail_does_not_wait_for_a_full_batch(bench: Workbench) -> None:
-    """Ten looks of half a second each would be five; the limit leaves room for a loaded machine."""
+    """Who waits for one needs half a second each time; whatever else the machine does, one of ten is faster."""
     [tp] = bench.topic("tail")
     bench.commit_transaction(tp, 3)
-    started = time.monotonic()
+    took: list[float] = []
     for _ in range(10):
+        began = time.monotonic()
         assert first_visible(bench.cluster, [OffsetRange(tp, 3, 4)])[tp] == Seen(None, None, 0, True)
-    assert time.monotonic() - started < 4
+        took.append(time.monotonic() - began)
+    assert min(took) < 0.5
 
 
 class TestOnAClusterOfItsOwn:

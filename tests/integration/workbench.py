@@ -80,7 +80,7 @@ class Workbench:
         producer = self._in_transaction()
         offsets = _send(producer, tp, count)
         producer.commit_transaction(30)
-        self._await_markers(tp)
+        self.await_markers(tp)
         return offsets
 
     def abort_transaction(self, tp: TopicPartition, count: int = 1) -> None:
@@ -88,7 +88,7 @@ class Workbench:
         producer = self._in_transaction()
         _send(producer, tp, count)
         producer.abort_transaction(30)
-        self._await_markers(tp)
+        self.await_markers(tp)
 
     @contextlib.contextmanager
     def open_transaction(self, tp: TopicPartition, count: int = 1) -> Iterator[str]:
@@ -143,7 +143,7 @@ class Workbench:
         assigned: list[object] = []
         consumer.subscribe([topic], on_assign=lambda _, partitions: assigned.extend(partitions))
         try:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 30 * patience()
             while not assigned:
                 assert time.monotonic() < deadline, f"{group} was given no partition of {topic}"
                 message = consumer.poll(0.1)
@@ -156,7 +156,7 @@ class Workbench:
     def read_by(self, consumer: Consumer, count: int) -> list[Message]:
         """The next `count` messages that a consumer is given."""
         read: list[Message] = []
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 30 * patience()
         while len(read) < count:
             assert time.monotonic() < deadline, f"read {len(read)} of {count} messages in time"
             message = consumer.poll(0.1)
@@ -179,7 +179,7 @@ class Workbench:
         consumer.assign([tp.at(read_offsets(self.cluster, [tp], Which.START)[tp])])
         offsets: list[int] = []
         try:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 30 * patience()
             while True:
                 assert time.monotonic() < deadline, f"{tp} was not read to its end in time"
                 message = consumer.poll(0.1)
@@ -199,7 +199,7 @@ class Workbench:
         self._transactional.begin_transaction()
         return self._transactional
 
-    def _await_markers(self, tp: TopicPartition) -> None:
+    def await_markers(self, tp: TopicPartition) -> None:
         """A commit or an abort returns before its marker is written."""
 
         def written() -> bool:

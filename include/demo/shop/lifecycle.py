@@ -9,7 +9,6 @@ import json
 import secrets
 import shutil
 import sys
-import time
 import xmlrpc.client
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -101,19 +100,18 @@ class Shop:
 
     def open(self, timeout: float = 60.0) -> None:
         """Start the services of a running supervisor: who reads first, and who only writes once all read."""
-        deadline = time.monotonic() + timeout
         wait_until(self._has_come_up, timeout=timeout, what=f"supervisor on {self.connection.socket}")
         reading = [service for service in self._opening if not service.only_writes]
         said_before = {service.name: len(self._said(service.name)) for service in reading}
         self._start([service.name for service in reading])
         for service in reading:
             sign = ASSIGNED if service.far_behind else READING
-            self._wait_for(service.name, sign, said_before[service.name], deadline - time.monotonic())
+            self._wait_for(service.name, sign, said_before[service.name], timeout)
         writing = [service.name for service in self._opening if service.only_writes]
         self._start(writing)
         wait_until(
             lambda: all(self.status()[service.name].state == _RUNNING for service in self._opening),
-            timeout=deadline - time.monotonic(),
+            timeout=timeout,
             what="all services of the shop to run",
         )
 

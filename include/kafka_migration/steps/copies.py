@@ -25,6 +25,7 @@ from kafka_migration.verification.content import compare_content
 from kafka_migration.verification.counting import count_copies
 from kafka_migration.verification.differences import ContentResult, RangePair
 from kafka_migration.verification.proved import Known, Proved, from_json, furthest, to_json
+from kafka_migration.visible import PASSES_WITHIN
 
 
 def ranges(run: Run, leg: Leg) -> list[RangePair]:
@@ -150,7 +151,6 @@ def compare(
 ALONE = "alone"
 """The share of who compares everything."""
 
-_VISIBLE_WITHIN = 5.0  # seconds
 _SHARES = "verified/{}shares"
 _SHARE = "verified/{}share/{}"
 
@@ -191,17 +191,24 @@ def _ends(run: Run, leg: Leg, partitions: Collection[TopicPartition]) -> tuple[O
 
 
 def _visible_ends(cluster: Cluster, partitions: Collection[TopicPartition]) -> Offsets:
-    """Where readers get to, once what had been written before is visible, if that passes.
+    """Where readers get to, once what had been written before is visible; if that does not pass, where it ends.
 
     The end of a transaction reaches the leaders of its partitions one after the other: how far it has copied may be
-    told of a mirror before the last of its copies can be read.
+    told of a mirror before the last of its copies can be read. The smaller of two answers in a row is taken: a broker
+    that is asked while a transaction begins may tell of more than can be read.
     """
     written = read_offsets(cluster, partitions, Which.END)
-    deadline = time.monotonic() + _VISIBLE_WITHIN
+    deadline = time.monotonic() + PASSES_WITHIN
+    before = read_offsets(cluster, partitions, Which.STABLE)
     while True:
-        stable = read_offsets(cluster, partitions, Which.STABLE)
-        if all(stable[tp] >= end for tp, end in written.items()) or time.monotonic() > deadline:
+        told = read_offsets(cluster, partitions, Which.STABLE)
+        stable = {tp: min(at, before[tp]) for tp, at in told.items()}
+        if all(stable[tp] >= end for tp, end in written.items()):
             return stable
+        if time.monotonic() > deadline:
+            # Whoever reads says what is in the way of it: to end before that would make missing of what is hidden.
+            return {tp: max(at, written[tp]) for tp, at in stable.items()}
+        before = told
         time.sleep(0.05)
 
 

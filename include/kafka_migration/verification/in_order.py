@@ -108,6 +108,13 @@ class InOrder(Comparison):
         # What the destination has behind the end of the origin's range is copied already, and compared another time.
         super().read_up_to(side, 0 if side == DESTINATION and self._is_beyond else left)
 
+    def cut_short(self, side: int) -> None:
+        self._pass_equal()  # what came with the end counts first
+        if side == DESTINATION and self._is_beyond:
+            self._left[DESTINATION] = 0  # what is in the way lies behind the last copy
+        else:
+            super().cut_short(side)
+
     def feed(self, side: int, messages: Sequence[Any], told: Sequence[bytes]) -> None:
         super().feed(side, messages, told)
         self._waiting[side].add([message.offset() for message in messages], told)

@@ -18,7 +18,7 @@ from typing import Any
 
 VARIABLE = "FAULTS_RENDEZVOUS"
 
-_BOUND = 60.0
+_BOUND = 240.0
 _PAUSE = 0.02
 _ARMED = "armed.json"
 
