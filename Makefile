@@ -20,7 +20,7 @@ endif
 # What may be set on `make demo`, from the command line or the environment, and whatever else was set there.
 quoted = '$(subst ','\'',$(1))'
 SETTINGS = $(foreach name,SCHEME ROLLBACK DAMAGE BROKERS KILL_IN SECURE,$(call quoted,$(name)=$($(name)))) \
-	$(foreach name,$(filter-out PYTHON=%,$(MAKEOVERRIDES)),$(call quoted,$(name)))
+	$(foreach name,$(filter-out PYTHON=% DEMO_PATIENCE=%,$(MAKEOVERRIDES)),$(call quoted,$(name)))
 NOTHING_COUNTED := verdict INCONCLUSIVE produced=0 lost=0 repeated=0 out_of_order=0
 
 ifndef COMPOSE

@@ -9,6 +9,7 @@ import sys
 
 from demo.settings import BadSetting, Settings, read
 from demo.verdict import unknown
+from demo.waiting import patience
 
 _PLAIN_WIDTH = 140  # where no terminal says how wide it is
 
@@ -19,6 +20,7 @@ def main(arguments: list[str]) -> int:
     if command in ("check", "demo"):
         try:
             settings = read(assignments)
+            patience()
         except BadSetting as error:
             print(error, flush=True)
             print(unknown(error.reason).line, flush=True)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 DISASTER = "disaster_recovery"
 """The demo in which nothing is migrated: a cluster is lost, and comes back."""
 
-_UNKNOWN = "unknown_value"
+UNKNOWN = "unknown_value"
+"""The reason of a verdict: something was set to what there is not."""
 
 
 class BadSetting(Exception):
@@ -73,7 +74,7 @@ def read(assignments: Iterable[str]) -> Settings:
         if name not in _ALLOWED:
             raise BadSetting(f"{name} cannot be set. What can: {_all_allowed()}.", "unknown_setting")
         if value and value not in _ALLOWED[name]:
-            raise BadSetting(f"{name}={value} is unknown. Allowed: {_allowed(name)}.", _UNKNOWN)
+            raise BadSetting(f"{name}={value} is unknown. Allowed: {_allowed(name)}.", UNKNOWN)
         if value and value not in _THERE_NOW.get(name, ()):
             there = ", ".join(f"{key}={one}" for key, values in _THERE_NOW.items() for one in values)
             raise BadSetting(f"{name}={value}: not yet. What there is now: {there}.", "not_yet")
@@ -85,11 +86,11 @@ def read(assignments: Iterable[str]) -> Settings:
         raise BadSetting(
             f"{name} goes with a migration. SCHEME={DISASTER} migrates nothing: its damage is the loss of the source,"
             " and its way back is the failback.",
-            _UNKNOWN,
+            UNKNOWN,
         )
     scheme = chosen.setdefault("scheme", "mirror_first" if damage else "producers_first")
     if damage and (scheme != "mirror_first" or "rollback" in chosen):
-        raise BadSetting("DAMAGE=1 goes with SCHEME=mirror_first alone, which it implies.", _UNKNOWN)
+        raise BadSetting("DAMAGE=1 goes with SCHEME=mirror_first alone, which it implies.", UNKNOWN)
     brokers = int(chosen.pop("brokers", 1))
     kill_in = _kill_in(scheme, brokers, chosen.pop("kill_in", None), damage=damage)
     return Settings(scheme, chosen.get("rollback"), damage, brokers, kill_in)
@@ -99,16 +100,16 @@ def _kill_in(scheme: str, brokers: int, chosen: str | None, *, damage: bool) -> 
     """In which step a broker is killed; None where none is: a cluster of one broker would not survive it."""
     if brokers == 1:
         if chosen is not None:
-            raise BadSetting("KILL_IN goes with BROKERS=3: it names the step in which a broker is killed.", _UNKNOWN)
+            raise BadSetting("KILL_IN goes with BROKERS=3: it names the step in which a broker is killed.", UNKNOWN)
         return None
     if damage or scheme == DISASTER:
         name = "DAMAGE=1" if damage else f"SCHEME={DISASTER}"
         raise BadSetting(
-            f"BROKERS=3 kills a broker in the middle of a migration, and does not go with {name}.", _UNKNOWN
+            f"BROKERS=3 kills a broker in the middle of a migration, and does not go with {name}.", UNKNOWN
         )
     steps = KILL_IN[scheme]
     if chosen is not None and chosen not in steps:
-        raise BadSetting(f"KILL_IN={chosen} is no step of SCHEME={scheme}. Its steps: {', '.join(steps)}.", _UNKNOWN)
+        raise BadSetting(f"KILL_IN={chosen} is no step of SCHEME={scheme}. Its steps: {', '.join(steps)}.", UNKNOWN)
     return chosen or steps[0]
 
 

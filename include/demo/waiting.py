@@ -6,6 +6,8 @@ import os
 import time
 from collections.abc import Callable
 
+from demo.settings import UNKNOWN, BadSetting
+
 _PAUSE = 0.05
 
 
@@ -14,8 +16,18 @@ class WaitedInVain(Exception):
 
 
 def patience() -> float:
-    """How many times as long as usual is waited: `DEMO_PATIENCE`, for a machine that is slower than most."""
-    return float(os.environ.get("DEMO_PATIENCE") or 1.0)
+    """How many times as long as usual is waited: `DEMO_PATIENCE`, for a machine that is slower than most.
+
+    Raises `BadSetting`.
+    """
+    told = os.environ.get("DEMO_PATIENCE") or "1"
+    try:
+        times = float(told)
+    except ValueError:
+        times = 0.0
+    if not 0 < times < 1_000:
+        raise BadSetting(f"DEMO_PATIENCE={told} is unknown. Allowed: DEMO_PATIENCE=3, or another number.", UNKNOWN)
+    return times
 
 
 def wait_until(condition: Callable[[], bool], *, timeout: float, what: str) -> None:

@@ -37,6 +37,7 @@ def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
         ("BROKERS=2", "BROKERS=3"),
         ("KILL_IN=lunch", "KILL_IN=drain, KILL_IN=create_topics"),
         ("SECURE=it's", "SECURE=1"),
+        ("DEMO_PATIENCE=much", "DEMO_PATIENCE=3"),
     ],
 )
 def test_unknown_value_is_refused_with_the_allowed_ones(setting: str, allowed: str) -> None:
