@@ -172,6 +172,20 @@ def test_nothing_is_said_of_what_an_open_transaction_may_make_up_for() -> None:
     assert not any(comparison.wants(side) for side in (ORIGIN, DESTINATION))
 
 
+@pytest.mark.parametrize("behind", [0, 1])
+def test_transaction_that_is_open_behind_the_last_copy_is_in_the_way_of_nothing(behind: int) -> None:
+    """Of a mirror that goes on: what it copies now is compared another time. The origin's range must be there."""
+    comparison = InOrder(RangePair(TP, 0, 3 + behind, 1000, 2000, open_ended=True), 100)
+    for side in (ORIGIN, DESTINATION):
+        comparison.feed(side, [At(1000 * side + n) for n in range(3)], [digest_of(n) for n in range(3)])
+    comparison.read_up_to(ORIGIN, behind)
+    comparison.cut_short(DESTINATION)
+    comparison.advance()
+    found = comparison.result()
+    assert (found.equal, found.different, found.complete) == (3, 0, not behind)
+    assert not any(comparison.wants(side) for side in (ORIGIN, DESTINATION))
+
+
 def test_neither_side_runs_ahead_of_the_other_without_end() -> None:
     comparison = fed(WHOLE[:50], WHOLE[:10], most=40)
     assert not comparison.wants(ORIGIN)
