@@ -17,14 +17,16 @@ _PLAIN_WIDTH = 140  # where no terminal says how wide it is
 def main(arguments: list[str]) -> int:
     command, *assignments = arguments or ["help"]
     settings = Settings()
-    if command in ("check", "demo"):
-        try:
+    judged = command in ("check", "demo")
+    try:
+        patience()
+        if judged:
             settings = read(assignments)
-            patience()
-        except BadSetting as error:
-            print(error, flush=True)
+    except BadSetting as error:
+        print(error, flush=True)
+        if judged:
             print(unknown(error.reason).line, flush=True)
-            return 2
+        return 2
     if command == "check":
         return 0
     return _run(command, settings)

@@ -30,7 +30,7 @@ from demo.settings import DISASTER, Settings
 from demo.stage import Stage, clear, end
 from demo.verdict import INTERRUPTED, Verdict, unknown
 from demo.view import say
-from demo.waiting import WaitedInVain, wait_until
+from demo.waiting import WaitedInVain, patience, wait_until
 
 _UP_WITHIN = 600.0
 _DOWN_WITHIN = 60.0
@@ -83,7 +83,7 @@ def up(console: Console) -> int:
         say(console, "interrupted: stopping what has been started")
         with not_interrupted():
             process.terminate()
-            process.wait(_DOWN_WITHIN)
+            process.wait(_DOWN_WITHIN * patience())
         return 130
     instance = _Instance.read(state)
     if instance is None:
@@ -209,7 +209,7 @@ def _already_up(console: Console, state: Path, holder: Holder) -> int:
 
 def _follow_start(console: Console, state: Path, log: Path, process: subprocess.Popen[bytes]) -> None:
     """Show what the holder says until it is ready or has ended."""
-    deadline = time.monotonic() + _UP_WITHIN
+    deadline = time.monotonic() + _UP_WITHIN * patience()
     with log.open(encoding="utf-8", errors="replace") as lines:
         while process.poll() is None and _Instance.read(state) is None and time.monotonic() < deadline:
             console.print(lines.read(), end="", markup=False, highlight=False)

@@ -19,7 +19,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException
 
 from kafka_migration.clusters.client import Cluster
 from kafka_migration.errors import ClusterError
-from kafka_migration.offsets import OffsetRange, TopicPartition, Which, read_offsets
+from kafka_migration.offsets import OffsetRange, Offsets, TopicPartition, Which, read_offsets
 
 _BATCH = 1000
 _STALL = 30.0
@@ -141,11 +141,10 @@ class Reading:
         stable = read_offsets(cluster, [r.partition for r in ranges if r.start < r.end], Which.STABLE)
         # A reader that starts behind the last stable offset is told nothing at all, not even that it waits (measured).
         behind = {r.partition: r.start for r in ranges if stable.get(r.partition, r.start) < r.start}
-        if patience:
-            until = time.monotonic() + patience
-            self._blocked = {(tp.topic, tp.partition): (until, start - 1) for tp, start in behind.items()}
-        else:
-            self.seen |= dict.fromkeys(behind, Seen(None, None, 0, False))
+        hidden = self._hidden(behind) if patience else {}
+        until = time.monotonic() + patience
+        self._blocked = {(tp.topic, tp.partition): (until, start - 1) for tp, start in hidden.items()}
+        self.seen |= {tp: Seen(None, None, 0, False) for tp in behind if tp not in hidden}
         # By what a message tells as it is: to make a `TopicPartition` of each was a third of the time (measured).
         self._reading = {
             (r.partition.topic, r.partition.partition): _Progress(r.partition, r.start, r.end)
@@ -243,6 +242,11 @@ class Reading:
             self._blocked.pop(where, None)
             finished.append(state.partition)
         self._release(finished)
+
+    def _hidden(self, starts: Offsets) -> Offsets:
+        """Those that something is in the way of. What begins behind the very end has been cut: nothing comes there."""
+        ends = read_offsets(self._cluster, starts, Which.END)
+        return {tp: start for tp, start in starts.items() if start <= ends[tp]}
 
     def _goes_on(self, tp: TopicPartition, end: int) -> bool:
         """Whether more than up to this end can be read by now.

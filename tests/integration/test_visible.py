@@ -133,6 +133,13 @@ def test_end_of_a_transaction_is_waited_for_as_long_as_told(bench: Workbench, st
     assert (seen.complete, seen.count) == (True, max(0, 4 - start)), "what was aborted is nothing to be read"
 
 
+def test_nothing_is_waited_for_of_a_log_that_ends_before_a_range(bench: Workbench) -> None:
+    [tp] = bench.topic("cut")
+    bench.write(tp, 4)
+    seen = count_visible(bench.cluster, [OffsetRange(tp, 50, 60)], patience=300.0)
+    assert seen == {tp: Seen(None, None, 0, False)}
+
+
 def test_range_whose_start_was_deleted_is_an_error_that_names_it(bench: Workbench) -> None:
     [tp] = bench.topic("deleted")
     bench.write(tp, 10)

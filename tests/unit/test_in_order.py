@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -172,18 +172,39 @@ def test_nothing_is_said_of_what_an_open_transaction_may_make_up_for() -> None:
     assert not any(comparison.wants(side) for side in (ORIGIN, DESTINATION))
 
 
-@pytest.mark.parametrize("behind", [0, 1])
-def test_transaction_that_is_open_behind_the_last_copy_is_in_the_way_of_nothing(behind: int) -> None:
-    """Of a mirror that goes on: what it copies now is compared another time. The origin's range must be there."""
-    comparison = InOrder(RangePair(TP, 0, 3 + behind, 1000, 2000, open_ended=True), 100)
-    for side in (ORIGIN, DESTINATION):
-        comparison.feed(side, [At(1000 * side + n) for n in range(3)], [digest_of(n) for n in range(3)])
-    comparison.read_up_to(ORIGIN, behind)
+@pytest.mark.parametrize("hidden", [0, 1])
+@pytest.mark.parametrize("read", [0, 2, 3])
+def test_transaction_that_is_open_behind_the_last_copy_is_in_the_way_of_nothing(read: int, hidden: int) -> None:
+    """Of a mirror that goes on: what it copies now is compared another time. Whichever side is read first."""
+    comparison = InOrder(RangePair(TP, 0, 3 + hidden, 1000, 2000, open_ended=True), 100)
+
+    def feed(side: int, numbers: Iterable[int], left: int) -> None:
+        for n in numbers:
+            comparison.feed(side, [At(1000 * side + n)], [digest_of(n)])
+        comparison.read_up_to(side, left)
+
+    feed(ORIGIN, range(read), 3 + hidden - read)
+    feed(DESTINATION, range(3), 997)
     comparison.cut_short(DESTINATION)
     comparison.advance()
+    if read < 3 + hidden:
+        assert comparison.wants(ORIGIN)
+        feed(ORIGIN, range(read, 3 + hidden), 0)
+        comparison.advance()
     found = comparison.result()
-    assert (found.equal, found.different, found.complete) == (3, 0, not behind)
+    assert (found.equal, found.different, found.complete) == (3, 0, not hidden)
     assert not any(comparison.wants(side) for side in (ORIGIN, DESTINATION))
+
+
+def test_destination_that_is_cut_short_is_not_waited_for_with_all_of_the_origin_in_memory() -> None:
+    comparison = InOrder(RangePair(TP, 0, 1000, 1000, 2000, open_ended=True), 10)
+    comparison.cut_short(DESTINATION)
+    while comparison.wants(ORIGIN):
+        at = comparison.found.origin_visible
+        comparison.feed(ORIGIN, [At(at)], [digest_of(at)])
+        comparison.read_up_to(ORIGIN, 999 - at)
+        comparison.advance()
+    assert (comparison.found.origin_visible, comparison.result().complete) == (10, False)
 
 
 def test_neither_side_runs_ahead_of_the_other_without_end() -> None:

@@ -93,6 +93,7 @@ class InOrder(Comparison):
         self._again = 0  # messages that must wait before it is looked again where the sides meet
         self._extras: dict[bytes, list[int]] = {}
         self._open = pair.open_ended
+        self._cut = False
         self.reached: Proved | None = None
         """How far everything is equal, without one difference; None: nothing yet."""
 
@@ -109,11 +110,21 @@ class InOrder(Comparison):
         super().read_up_to(side, 0 if side == DESTINATION and self._is_beyond else left)
 
     def cut_short(self, side: int) -> None:
-        self._pass_equal()  # what came with the end counts first
-        if side == DESTINATION and self._is_beyond:
-            self._left[DESTINATION] = 0  # what is in the way lies behind the last copy
+        if side == DESTINATION and self._open:
+            self._cut = True  # whether that is behind the last copy shows when the origin has been read
+            self._settle_cut()
         else:
             super().cut_short(side)
+
+    def _settle_cut(self) -> None:
+        """Of a destination that could not be read to its end: is what is in the way behind the last copy?"""
+        if not self._cut or not self.found.complete:
+            return
+        self._pass_equal()
+        if self._is_beyond:
+            self._left[DESTINATION] = 0
+        elif not self._left[ORIGIN] or len(self._waiting[ORIGIN]) >= self._most:
+            super().cut_short(DESTINATION)
 
     def feed(self, side: int, messages: Sequence[Any], told: Sequence[bytes]) -> None:
         super().feed(side, messages, told)
@@ -137,6 +148,7 @@ class InOrder(Comparison):
                 self._step_over(0, len(other))
             if not other and not self._left[DESTINATION]:
                 self._step_over(len(one), 0)
+        self._settle_cut()
 
     def result(self) -> ContentResult:
         self._name_gaps()
