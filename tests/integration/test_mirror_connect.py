@@ -436,6 +436,7 @@ def test_broker_that_is_restarted_while_it_is_copied_to_loses_and_repeats_nothin
         assert len(read(destination, tp)) < MANY, "restarted while it copied"
         mirror = pair.mirror(tp)  # the rest as fast as it can
         mirror.create({tp: 0})
+        mirror.resume()
 
         def copied() -> bool:
             try:
