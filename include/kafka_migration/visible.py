@@ -135,15 +135,16 @@ class Reading:
         self._consumer: Consumer | None = None
         self._silent = 0.0  # seconds waited in a row without a message
         self._patience = patience
-        # Until when what is in the way of a partition is waited for, and behind which offset it is.
-        self._blocked: dict[tuple[str, int], tuple[float, int]] = {}
         self.seen = {r.partition: Seen(None, None, 0, True) for r in ranges if r.start >= r.end}
         stable = read_offsets(cluster, [r.partition for r in ranges if r.start < r.end], Which.STABLE)
         # A reader that starts behind the last stable offset is told nothing at all, not even that it waits (measured).
         behind = {r.partition: r.start for r in ranges if stable.get(r.partition, r.start) < r.start}
         hidden = self._hidden(behind) if patience else {}
         until = time.monotonic() + patience
-        self._blocked = {(tp.topic, tp.partition): (until, start - 1) for tp, start in hidden.items()}
+        # Until when what is in the way of a partition is waited for, and behind which offset it is.
+        self._blocked: dict[tuple[str, int], tuple[float, int]] = {
+            (tp.topic, tp.partition): (until, start - 1) for tp, start in hidden.items()
+        }
         self.seen |= {tp: Seen(None, None, 0, False) for tp in behind if tp not in hidden}
         # By what a message tells as it is: to make a `TopicPartition` of each was a third of the time (measured).
         self._reading = {
