@@ -270,15 +270,19 @@ class Reading:
 
     def _given_up(self) -> Iterator[tuple[TopicPartition, list[Any]]]:
         """What has been waited for in vain ends as far as it was read."""
-        now, over = time.monotonic(), []
-        for where, (until, end) in list(self._blocked.items()):
-            if until < now:
-                del self._blocked[where]
-                tp = self._reading[where].partition
-                if not self._goes_on(tp, end):
-                    self.seen[tp] = self._reading.pop(where).seen(False)
-                    over.append(tp)
-                    yield tp, []
+        now = time.monotonic()
+        late = {where: end for where, (until, end) in self._blocked.items() if until < now}
+        if not late:
+            return
+        stable = read_offsets(self._cluster, [self._reading[where].partition for where in late], Which.STABLE)
+        over: list[TopicPartition] = []
+        for where, end in late.items():
+            del self._blocked[where]
+            tp = self._reading[where].partition
+            if stable[tp] <= end:
+                self.seen[tp] = self._reading.pop(where).seen(False)
+                over.append(tp)
+                yield tp, []
         self._release(over)
 
     def _release(self, finished: Iterable[TopicPartition]) -> None:

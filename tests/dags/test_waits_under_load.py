@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.processes import command_line
 
 from demo import paths
 from demo.airflow import Airflow
@@ -102,14 +103,7 @@ def standing_still() -> Iterator[None]:
 def _named(title: str) -> list[psutil.Process]:
     """The processes below this one that call themselves so."""
     below = psutil.Process(os.getpid()).children(recursive=True)
-    return [process for process in below if _title(process).startswith(title)]
-
-
-def _title(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:  # it has just ended
-        return ""
+    return [process for process in below if command_line(process).startswith(title)]
 
 
 @pytest.mark.timeout(3600)

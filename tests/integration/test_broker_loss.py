@@ -17,7 +17,6 @@ from tests.integration.workbench import eventually
 from demo.broker_loss import BrokerLoss
 from demo.kafka import KafkaCluster
 from demo.rest import TaskRow
-from demo.waiting import patience
 from kafka_migration.clusters.client import Cluster, offsets_partition
 from kafka_migration.clusters.each import ask_each_broker
 from kafka_migration.clusters.identity import identify
@@ -152,7 +151,7 @@ def test_offsets_and_groups_are_read_while_a_broker_dies_as_soon_as_others_lead(
     assert len(lost.cluster.running) == 2
     eventually(lambda: len(identify(lost.seen()).brokers) == 2, "the cluster to count on the broker no more")
     # Nine seconds until it is missed; a client that waits for the dead one itself waits for thirty.
-    assert took < 25 * patience()
+    assert took < 25
 
 
 def test_offsets_that_a_cluster_cannot_store_now_are_no_refusal(lost: Lost, monkeypatch: pytest.MonkeyPatch) -> None:

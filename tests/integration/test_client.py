@@ -14,7 +14,6 @@ from confluent_kafka import KafkaError, KafkaException
 from tests.conftest import RunningCluster
 from tests.integration.workbench import eventually
 
-from demo.waiting import patience
 from kafka_migration.clusters import client
 from kafka_migration.clusters.client import Cluster, Clusters
 from kafka_migration.clusters.identity import identify
@@ -102,7 +101,7 @@ def test_every_unreachable_cluster_is_told_within_ten_seconds_with_its_cause(
         assert f"the source cluster ({config['bootstrap.servers']})" in text, name
         assert "connection kafka_source" in text, name
         assert "hunter2" not in text
-        assert seconds < 10 + 6 * patience(), name
+        assert seconds < 16, name  # 10 s, and what a loaded machine adds
     assert capfd.readouterr().err == ""
 
 

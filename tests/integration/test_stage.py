@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.processes import command_line
 
 from demo.airflow import Login
 from demo.claim import holder_of
@@ -62,13 +63,6 @@ def under_way(state: Path) -> bool:
     commands = [command_line(process) for process in processes(state)]
     services = sum("-m demo.shop." in one and not one.startswith("sh ") for one in commands)
     return services >= len(PLAIN.services) and sum("demo.forked" in one for one in commands) >= 2
-
-
-def command_line(process: psutil.Process) -> str:
-    try:
-        return " ".join(process.cmdline())
-    except psutil.Error:
-        return ""
 
 
 def mark(process: psutil.Process) -> str | None:

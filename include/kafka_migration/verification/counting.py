@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 from kafka_migration.clusters.client import Cluster
 from kafka_migration.offsets import TopicPartition
@@ -34,10 +33,7 @@ def count_copies(
     with ThreadPoolExecutor(2) as pool:
         gone = no_more_kept(clusters, pairs, pool)
     pairs = [p for p in pairs if p.partition not in gone]
-    ranges = [
-        [replace(r, partition=clusters[side].name(r.partition)) for r in (range_of(p, side) for p in pairs)]
-        for side in (ORIGIN, DESTINATION)
-    ]
+    ranges = [clusters[side].ranges(range_of(p, side) for p in pairs) for side in (ORIGIN, DESTINATION)]
     total = sum(max(0, r.end - r.start) for side in ranges for r in side)
     counted = [0, 0]
 

@@ -31,8 +31,11 @@ class NamedCluster:
 
     def reading(self, ranges: Iterable[OffsetRange]) -> Reading:
         """Of the partitions as they are called here."""
-        wanted = [replace(r, partition=self.name(r.partition)) for r in ranges]
-        return Reading(self._cluster, wanted, patience=PASSES_WITHIN)
+        return Reading(self._cluster, self.ranges(ranges), patience=PASSES_WITHIN)
+
+    def ranges(self, ranges: Iterable[OffsetRange]) -> list[OffsetRange]:
+        """The same, of the partitions as they are called here."""
+        return [replace(r, partition=self.name(r.partition)) for r in ranges]
 
     def name(self, tp: TopicPartition) -> TopicPartition:
         return self._names.get(tp, tp)
@@ -41,8 +44,7 @@ class NamedCluster:
         return self._origins.get(tp, tp)
 
     def each_visible(self, ranges: Iterable[OffsetRange], tell: Callable[[TopicPartition, Any], None]) -> None:
-        wanted = [replace(r, partition=self.name(r.partition)) for r in ranges]
-        each_visible(self._cluster, wanted, lambda tp, message: tell(self.origin(tp), message))
+        each_visible(self._cluster, self.ranges(ranges), lambda tp, message: tell(self.origin(tp), message))
 
 
 def named(origin: Cluster, destination: Cluster, pairs: Iterable[RangePair]) -> tuple[NamedCluster, NamedCluster]:
